@@ -1,0 +1,382 @@
+package wire
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// A BodyType says what kind of thing an event reports.
+type BodyType uint64
+
+// The body types of this version.
+const (
+	TypeAlarmRaised  BodyType = 1
+	TypeAlarmCleared BodyType = 2
+	TypeSignOn       BodyType = 16
+	TypeSignOff      BodyType = 17
+	TypeSignRefused  BodyType = 18
+	TypeFault        BodyType = 19
+	TypeHealth       BodyType = 20
+	TypeNoticeShown  BodyType = 21
+	TypeTrackBatch   BodyType = 32
+)
+
+// String returns the type's name as the centre's API gives it.
+func (t BodyType) String() string {
+	switch t {
+	case TypeAlarmRaised:
+		return "alarm_raised"
+	case TypeAlarmCleared:
+		return "alarm_cleared"
+	case TypeSignOn:
+		return "sign_on"
+	case TypeSignOff:
+		return "sign_off"
+	case TypeSignRefused:
+		return "sign_refused"
+	case TypeFault:
+		return "fault"
+	case TypeHealth:
+		return "health"
+	case TypeNoticeShown:
+		return "notice_shown"
+	case TypeTrackBatch:
+		return "track_batch"
+	}
+	return fmt.Sprintf("body(%d)", uint64(t))
+}
+
+// A Body is what an event reports: one of the pointer types of this package.
+type Body interface {
+	Type() BodyType
+	validate() error
+}
+
+// An AlarmKind is what a villager or an officer asked help for.
+type AlarmKind uint64
+
+// The kinds of alarm.
+const (
+	Panic   AlarmKind = 1
+	Fire    AlarmKind = 2
+	Medical AlarmKind = 3
+)
+
+// String returns "panic", "fire", "medical" or "kind(n)".
+func (k AlarmKind) String() string { return name("kind", uint64(k), "", "panic", "fire", "medical") }
+
+// ParseAlarmKind is the inverse of [AlarmKind.String] for the known kinds.
+func ParseAlarmKind(s string) (AlarmKind, error) {
+	for _, k := range []AlarmKind{Panic, Fire, Medical} {
+		if k.String() == s {
+			return k, nil
+		}
+	}
+	return 0, fmt.Errorf("alarm kind %q: want panic, fire or medical", s)
+}
+
+// A Position is where a device last knew itself to be.
+type Position struct {
+	LatE7 int64  `cbor:"1,keyasint"`           // degrees × 10⁷, north positive, WGS 84
+	LonE7 int64  `cbor:"2,keyasint"`           // degrees × 10⁷, east positive, WGS 84
+	AgeMs uint64 `cbor:"3,keyasint"`           // milliseconds from the fix to the event
+	HDOP  uint64 `cbor:"4,keyasint,omitempty"` // × 10; 0 when the receiver gave none
+}
+
+// Lat and Lon return degrees.
+func (p *Position) Lat() float64 { return float64(p.LatE7) / 1e7 }
+
+// Lon returns the longitude in degrees.
+func (p *Position) Lon() float64 { return float64(p.LonE7) / 1e7 }
+
+func (p *Position) validate() error {
+	switch {
+	case p == nil:
+		return nil
+	case p.LatE7 < -90e7 || p.LatE7 > 90e7:
+		return bad("position.lat (1)", p.LatE7, "-900000000 to 900000000")
+	case p.LonE7 < -180e7 || p.LonE7 > 180e7:
+		return bad("position.lon (2)", p.LonE7, "-1800000000 to 1800000000")
+	case p.AgeMs > maxMilli:
+		return bad("position.age (3)", p.AgeMs, "0 to 2^43 milliseconds")
+	}
+	return nil
+}
+
+// AlarmRaised reports a press. The first press latches an alarm under a new
+// id; presses that follow while it is latched carry that id and count on.
+type AlarmRaised struct {
+	Alarm    AlarmID   `cbor:"1,keyasint"`
+	Kind     AlarmKind `cbor:"2,keyasint"`
+	Silent   bool      `cbor:"3,keyasint,omitempty"` // the box makes no sound
+	Button   string    `cbor:"4,keyasint"`           // the button's name in the device's configuration
+	Press    uint64    `cbor:"5,keyasint"`           // 1 latched the alarm, 2 … came after
+	Position *Position `cbor:"6,keyasint,omitempty"` // nil when the device does not know
+	Extra    Extra     `cbor:"-"`
+}
+
+// ClearedBy says what reset a latched alarm.
+type ClearedBy uint64
+
+// What can reset an alarm.
+const (
+	ClearedByCentre  ClearedBy = 1 // a Notice with state closed
+	ClearedByOfficer ClearedBy = 2 // an enrolled finger at the device
+)
+
+// String returns "centre", "officer" or "by(n)".
+func (c ClearedBy) String() string { return name("by", uint64(c), "", "centre", "officer") }
+
+// AlarmCleared reports that a latched alarm was reset at the device.
+type AlarmCleared struct {
+	Alarm   AlarmID   `cbor:"1,keyasint"`
+	By      ClearedBy `cbor:"2,keyasint"`
+	Officer string    `cbor:"3,keyasint,omitempty"` // whose finger, when By is ClearedByOfficer
+	Extra   Extra     `cbor:"-"`
+}
+
+// SignOn reports that an enrolled officer's finger matched inside the sensor.
+type SignOn struct {
+	Officer string `cbor:"1,keyasint"`
+	Slot    uint64 `cbor:"2,keyasint"` // the sensor's template number
+	Score   uint64 `cbor:"3,keyasint"` // the sensor's match score
+	Extra   Extra  `cbor:"-"`
+}
+
+// SignOff reports that an officer is no longer signed on.
+type SignOff struct {
+	Officer string `cbor:"1,keyasint"`
+	Reason  string `cbor:"2,keyasint"` // "finger": a second match; "relieved": another officer signed on
+	Extra   Extra  `cbor:"-"`
+}
+
+// SignRefused reports a finger that signed nobody on.
+type SignRefused struct {
+	Reason string `cbor:"1,keyasint"`           // "no_match", "weak_match", "unknown_slot"
+	Slot   uint64 `cbor:"2,keyasint,omitempty"` // of a match that was refused
+	Score  uint64 `cbor:"3,keyasint,omitempty"`
+	Extra  Extra  `cbor:"-"`
+}
+
+// Fault reports that a fault began or ended.
+type Fault struct {
+	Code   string `cbor:"1,keyasint"` // what and where: "button_stuck:panic", "gps_lost"
+	Active bool   `cbor:"2,keyasint"` // began, or ended
+	Detail string `cbor:"3,keyasint,omitempty"`
+	Extra  Extra  `cbor:"-"`
+}
+
+// Health is the heartbeat.
+type Health struct {
+	UptimeMs    uint64          `cbor:"1,keyasint"`           // milliseconds since the agent's start
+	Queue       map[Lane]uint64 `cbor:"2,keyasint"`           // events in the spool that no Ack covers
+	Firmware    string          `cbor:"3,keyasint"`           // version
+	MemoryKiB   uint64          `cbor:"4,keyasint,omitempty"` // resident
+	DiskFreeKiB uint64          `cbor:"5,keyasint,omitempty"` // on the spool's file system
+	GPS         string          `cbor:"6,keyasint,omitempty"` // "none", "searching", "2d", "3d"
+	Faults      []string        `cbor:"7,keyasint,omitempty"` // codes of the active faults
+	Extra       Extra           `cbor:"-"`
+}
+
+// NoticeShown reports that the device's lamps show a Notice.
+type NoticeShown struct {
+	Alarm AlarmID     `cbor:"1,keyasint"`
+	Rev   uint64      `cbor:"2,keyasint"`
+	State NoticeState `cbor:"3,keyasint"`
+	Extra Extra       `cbor:"-"`
+}
+
+// UnknownBody is the body of a type that this version does not know.
+type UnknownBody struct {
+	BodyType BodyType
+	Raw      cbor.RawMessage // its CBOR, as it came
+}
+
+// Type returns [TypeAlarmRaised].
+func (*AlarmRaised) Type() BodyType { return TypeAlarmRaised }
+
+// Type returns [TypeAlarmCleared].
+func (*AlarmCleared) Type() BodyType { return TypeAlarmCleared }
+
+// Type returns [TypeSignOn].
+func (*SignOn) Type() BodyType { return TypeSignOn }
+
+// Type returns [TypeSignOff].
+func (*SignOff) Type() BodyType { return TypeSignOff }
+
+// Type returns [TypeSignRefused].
+func (*SignRefused) Type() BodyType { return TypeSignRefused }
+
+// Type returns [TypeFault].
+func (*Fault) Type() BodyType { return TypeFault }
+
+// Type returns [TypeHealth].
+func (*Health) Type() BodyType { return TypeHealth }
+
+// Type returns [TypeNoticeShown].
+func (*NoticeShown) Type() BodyType { return TypeNoticeShown }
+
+// Type returns the type that this version does not know.
+func (b *UnknownBody) Type() BodyType { return b.BodyType }
+
+// NewHealth fills the times of a heartbeat.
+func NewHealth(uptime time.Duration, firmware string, queue map[Lane]uint64) *Health {
+	return &Health{UptimeMs: uint64(uptime.Milliseconds()), Firmware: firmware, Queue: queue}
+}
+
+func (b *AlarmRaised) validate() error {
+	switch {
+	case b.Kind == 0:
+		return bad("kind (2)", b.Kind, "1 (panic), 2 (fire), 3 (medical)")
+	case b.Press == 0:
+		return bad("press (5)", b.Press, "1 or more")
+	}
+	if err := b.Position.validate(); err != nil {
+		return err
+	}
+	return text("button (4)", b.Button, 32)
+}
+
+func (b *AlarmCleared) validate() error {
+	if b.By == 0 {
+		return bad("by (2)", b.By, "1 (centre) or 2 (officer)")
+	}
+	return text("officer (3)", b.Officer, 64)
+}
+
+func (b *SignOn) validate() error {
+	if b.Officer == "" {
+		return bad("officer (1)", `""`, "an officer's id")
+	}
+	return text("officer (1)", b.Officer, 64)
+}
+
+func (b *SignOff) validate() error {
+	if err := text("reason (2)", b.Reason, 64); err != nil {
+		return err
+	}
+	return text("officer (1)", b.Officer, 64)
+}
+
+func (b *SignRefused) validate() error { return text("reason (1)", b.Reason, 64) }
+
+func (b *Fault) validate() error {
+	if b.Code == "" {
+		return bad("code (1)", `""`, "a fault code")
+	}
+	if err := text("code (1)", b.Code, 64); err != nil {
+		return err
+	}
+	return text("detail (3)", b.Detail, 512)
+}
+
+func (b *Health) validate() error {
+	if b.UptimeMs > maxMilli {
+		return bad("uptime (1)", b.UptimeMs, "0 to 2^43 milliseconds")
+	}
+	for _, c := range b.Faults {
+		if err := text("faults (7)", c, 64); err != nil {
+			return err
+		}
+	}
+	if err := text("gps (6)", b.GPS, 32); err != nil {
+		return err
+	}
+	return text("firmware (3)", b.Firmware, 64)
+}
+
+func (b *NoticeShown) validate() error {
+	if b.Rev == 0 {
+		return bad("rev (2)", b.Rev, "1 or more")
+	}
+	return nil
+}
+
+func (b *UnknownBody) validate() error { return nil }
+
+func encodeBody(b Body) (cbor.RawMessage, error) {
+	if err := b.validate(); err != nil {
+		return nil, fmt.Errorf("%v: %w", b.Type(), err)
+	}
+	switch b := b.(type) {
+	case *UnknownBody:
+		return b.Raw, nil
+	case *TrackBatch:
+		return encodeMap(b.pack(), b.Extra)
+	}
+	return encodeMap(b, *extraOf(b))
+}
+
+func decodeBody(t BodyType, raw cbor.RawMessage) (Body, error) {
+	var b Body
+	switch t {
+	case TypeAlarmRaised:
+		b = new(AlarmRaised)
+	case TypeAlarmCleared:
+		b = new(AlarmCleared)
+	case TypeSignOn:
+		b = new(SignOn)
+	case TypeSignOff:
+		b = new(SignOff)
+	case TypeSignRefused:
+		b = new(SignRefused)
+	case TypeFault:
+		b = new(Fault)
+	case TypeHealth:
+		b = new(Health)
+	case TypeNoticeShown:
+		b = new(NoticeShown)
+	case TypeTrackBatch:
+		tb, err := decodeTrack(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%v: %w", t, err)
+		}
+		return tb, nil
+	default:
+		return &UnknownBody{BodyType: t, Raw: append(cbor.RawMessage(nil), raw...)}, nil
+	}
+	extra, err := decodeMap(raw, b)
+	if err == nil {
+		*extraOf(b) = extra
+		err = b.validate()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", t, err)
+	}
+	return b, nil
+}
+
+func extraOf(b Body) *Extra {
+	switch b := b.(type) {
+	case *AlarmRaised:
+		return &b.Extra
+	case *AlarmCleared:
+		return &b.Extra
+	case *SignOn:
+		return &b.Extra
+	case *SignOff:
+		return &b.Extra
+	case *SignRefused:
+		return &b.Extra
+	case *Fault:
+		return &b.Extra
+	case *Health:
+		return &b.Extra
+	case *NoticeShown:
+		return &b.Extra
+	}
+	panic(fmt.Sprintf("wire: %T has no Extra", b)) // every Body but UnknownBody and TrackBatch is above
+}
+
+// name returns the n-th name, or what(n) where there is none.
+func name(what string, n uint64, names ...string) string {
+	if n < uint64(len(names)) && names[n] != "" {
+		return names[n]
+	}
+	return what + "(" + strconv.FormatUint(n, 10) + ")"
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
