@@ -1,0 +1,46 @@
+# Fengsui. `make demo` runs the main job, `make test` passes all tests.
+SHELL := bash
+export CGO_ENABLED := 0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOBUILD = go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X github.com/fengsui/fengsui/firmware/wire.Version=$(VERSION)'
+
+WEB  := cloud-bridge/console/web
+DIST := cloud-bridge/console/dist
+
+.PHONY: demo test build check bench web deps clean
+
+demo: web ## the centre, six alarm boxes and three cars on this machine
+	go run ./sim/cmd/sim up $(ARGS)
+
+# The front end's parts come from npm by the lock file.
+web: $(DIST)/.built
+$(DIST)/.built: $(WEB)/package-lock.json $(wildcard $(WEB)/*.mjs)
+	@command -v npm >/dev/null || { echo 'missing: npm (Node.js); install it, the desk needs its map'; exit 1; }
+	cd $(WEB) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@touch $@
+
+deps:
+	@.ci/deps
+
+test: deps web
+	go tool gotestsum --format pkgname-and-test-fails --hide-summary=skipped -- -count=1 -timeout 20m ./...
+
+# Each architecture: GOARCH GOARM. The centre and the simulator want 64 bits.
+build: web
+	@set -e; for t in 'armv6 arm 6' 'armv7 arm 7' 'arm64 arm64 ' 'amd64 amd64 '; do set -- $$t; \
+	  out=dist/linux-$$1; mkdir -p $$out; bins=./firmware/cmd/fengsui; \
+	  case $$1 in *64) bins="$$bins ./cloud-bridge/cmd/cloud-bridge ./sim/cmd/sim";; esac; \
+	  echo "$$out"; GOOS=linux GOARCH=$$2 GOARM=$${3:-} $(GOBUILD) -o $$out/ $$bins; \
+	done; ls -l dist/*/
+
+check:
+	@out=$$(go tool gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofumpt-ed:"; echo "$$out"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go test -count=1 ./firmware/internal/arch
+
+bench: web
+	go test -run '^$$' -bench . -benchmem -count=1 ./...
+
+clean:
+	rm -rf dist .build $(DIST)/.built
