@@ -4,8 +4,8 @@
 // value and what would be right, and all problems are told at once.
 //
 // It decodes one document of mappings, sequences and plain scalars into Go
-// structs. It does not know anchors, aliases, tags or merge keys (each is an
-// error), and it writes no YAML. The parser is github.com/goccy/go-yaml.
+// structs. It does not know anchors, aliases or tags (each is an
+// error), and it writes no YAML. The parser is go.yaml.in/yaml/v4.
 //
 // Struct tags say what is right:
 //
@@ -17,9 +17,11 @@
 package strictyaml
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"sort"
@@ -28,9 +30,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"go.yaml.in/yaml/v4"
 )
 
 // MaxSize is the size in bytes of the largest document.
@@ -145,66 +145,49 @@ func (d *decoder) document(data []byte, v reflect.Value) {
 		d.add(0, "", "", "UTF-8 text")
 		return
 	}
-	f, err := parse(data)
+	docs, err := parse(data)
 	if err != nil {
-		line := 0
-		var at yaml.Error
-		if errors.As(err, &at) && at.GetToken() != nil && at.GetToken().Position != nil {
-			line = at.GetToken().Position.Line
+		line, message := 0, err.Error()
+		var at *yaml.LoadError
+		if errors.As(err, &at) {
+			line, message = at.Mark.Line, at.Message
 		}
-		d.add(line, "", "", "YAML: "+message(err))
+		d.add(line, "", "", "YAML: "+message)
 		return
 	}
-	var bodies []ast.Node
-	for _, doc := range f.Docs {
-		if doc.Body != nil && doc.Body.Type() != ast.CommentType {
-			bodies = append(bodies, doc.Body)
-		}
-	}
-	if len(bodies) != 1 {
-		d.add(0, "", quote(fmt.Sprintf("%d documents", len(bodies))), "one YAML document")
+	if len(docs) != 1 {
+		d.add(0, "", quote(fmt.Sprintf("%d documents", len(docs))), "one YAML document")
 		return
 	}
-	d.value("", bodies[0], v, "", 0)
+	d.value("", docs[0], v, "", 0)
 }
 
-// parse keeps a panic of the parser from a bad document an error.
-func parse(data []byte) (f *ast.File, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("a document that parses (%v)", r)
+// parse returns the roots of the documents that are not empty.
+func parse(data []byte) (docs []*yaml.Node, err error) {
+	for dec := yaml.NewDecoder(bytes.NewReader(data)); ; {
+		var doc yaml.Node
+		switch err := dec.Decode(&doc); {
+		case errors.Is(err, io.EOF):
+			return docs, nil
+		case err != nil:
+			return nil, err
+		case len(doc.Content) == 1 && !isNull(doc.Content[0]):
+			docs = append(docs, doc.Content[0])
 		}
-	}()
-	return parser.ParseBytes(data, 0)
-}
-
-func message(err error) string {
-	var at yaml.Error
-	if errors.As(err, &at) {
-		return at.GetMessage()
 	}
-	return err.Error()
-}
-
-func line(n ast.Node) int {
-	if n == nil || n.GetToken() == nil || n.GetToken().Position == nil {
-		return 0
-	}
-	return n.GetToken().Position.Line
 }
 
 // value decodes node n into v; tag holds the limits of the field that it fills.
-func (d *decoder) value(path string, n ast.Node, v reflect.Value, tag reflect.StructTag, depth int) {
+func (d *decoder) value(path string, n *yaml.Node, v reflect.Value, tag reflect.StructTag, depth int) {
 	if _, seen := d.lines[path]; !seen {
-		d.lines[path] = line(n)
+		d.lines[path] = n.Line
 	}
 	if depth > maxDepth {
-		d.add(line(n), path, "", fmt.Sprintf("at most %d levels", maxDepth))
+		d.add(n.Line, path, "", fmt.Sprintf("at most %d levels", maxDepth))
 		return
 	}
-	switch n.(type) {
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode:
-		d.add(line(n), path, "", "a plain value, no anchor, alias, tag or merge key")
+	if n.Kind == yaml.AliasNode || n.Anchor != "" || n.Style&yaml.TaggedStyle != 0 {
+		d.add(n.Line, path, "", "a plain value, no anchor, alias or tag")
 		return
 	}
 	if v.Kind() == reflect.Pointer {
@@ -216,7 +199,7 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value, tag reflect.St
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		text, ok := scalar(n)
 		if err := u.UnmarshalText([]byte(text)); !ok || err != nil {
-			d.add(line(n), path, excerpt(n), wants(tag, explain(err, "a single value")))
+			d.add(n.Line, path, excerpt(n), wants(tag, explain(err, "a single value")))
 			return
 		}
 		d.bounds(path, n, v, tag)
@@ -228,13 +211,12 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value, tag reflect.St
 	case reflect.Map:
 		d.mapping(path, n, v, tag, depth)
 	case reflect.Slice:
-		seq, ok := n.(*ast.SequenceNode)
-		if !ok {
-			d.add(line(n), path, excerpt(n), wants(tag, "a list"))
+		if n.Kind != yaml.SequenceNode {
+			d.add(n.Line, path, excerpt(n), wants(tag, "a list"))
 			return
 		}
-		v.Set(reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values)))
-		for i, e := range seq.Values {
+		v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+		for i, e := range n.Content {
 			d.value(join(path, strconv.Itoa(i)), e, v.Index(i), tag, depth+1)
 		}
 	default:
@@ -242,38 +224,38 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value, tag reflect.St
 	}
 }
 
-func (d *decoder) structure(path string, n ast.Node, v reflect.Value, depth int) {
+func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value, depth int) {
 	pairs, ok := pairsOf(n)
 	if !ok {
-		d.add(line(n), path, excerpt(n), "a mapping with the keys "+strings.Join(keysOf(v.Type()), ", "))
+		d.add(n.Line, path, excerpt(n), "a mapping with the keys "+strings.Join(keysOf(v.Type()), ", "))
 		return
 	}
 	before := len(d.problems)
 	seen := make(map[string]bool)
 	for _, p := range pairs {
-		key, ok := scalar(p.Key)
+		key, ok := scalar(p.key)
 		i, known := fieldOf(v.Type(), key)
 		switch {
 		case !ok || !known:
-			d.add(line(p.Key), join(path, key), "", "a known key: "+strings.Join(keysOf(v.Type()), ", "))
+			d.add(p.key.Line, join(path, key), "", "a known key: "+strings.Join(keysOf(v.Type()), ", "))
 			continue
 		case seen[key]:
-			d.add(line(p.Key), join(path, key), "", "the key once")
+			d.add(p.key.Line, join(path, key), "", "the key once")
 			continue
 		}
 		seen[key] = true
 		f := v.Type().Field(i)
-		d.lines[join(path, key)] = line(p.Key)
-		if isNull(p.Value) {
-			d.add(line(p.Key), join(path, key), "", wants(f.Tag, "a value"))
+		d.lines[join(path, key)] = p.key.Line
+		if isNull(p.value) {
+			d.add(p.key.Line, join(path, key), "", wants(f.Tag, "a value"))
 			continue
 		}
-		d.value(join(path, key), p.Value, v.Field(i), f.Tag, depth+1)
+		d.value(join(path, key), p.value, v.Field(i), f.Tag, depth+1)
 	}
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if key := f.Tag.Get("yaml"); key != "" && f.Tag.Get("required") == "true" && !seen[key] {
-			d.add(line(n), join(path, key), "", wants(f.Tag, "a value; the key is missing"))
+			d.add(n.Line, join(path, key), "", wants(f.Tag, "a value; the key is missing"))
 		}
 	}
 	if val, ok := v.Addr().Interface().(Validator); ok && len(d.problems) == before {
@@ -281,38 +263,38 @@ func (d *decoder) structure(path string, n ast.Node, v reflect.Value, depth int)
 	}
 }
 
-func (d *decoder) mapping(path string, n ast.Node, v reflect.Value, tag reflect.StructTag, depth int) {
+func (d *decoder) mapping(path string, n *yaml.Node, v reflect.Value, tag reflect.StructTag, depth int) {
 	pairs, ok := pairsOf(n)
 	if !ok {
-		d.add(line(n), path, excerpt(n), wants(tag, "a mapping"))
+		d.add(n.Line, path, excerpt(n), wants(tag, "a mapping"))
 		return
 	}
 	m := reflect.MakeMap(v.Type())
 	for _, p := range pairs {
-		text, _ := scalar(p.Key)
+		text, _ := scalar(p.key)
 		at := join(path, text)
 		key := reflect.New(v.Type().Key()).Elem()
 		before := len(d.problems)
-		d.value(at, p.Key, key, reflect.StructTag(""), depth+1)
+		d.value(at, p.key, key, reflect.StructTag(""), depth+1)
 		if len(d.problems) > before {
 			continue
 		}
 		if m.MapIndex(key).IsValid() {
-			d.add(line(p.Key), at, "", "the key once")
+			d.add(p.key.Line, at, "", "the key once")
 			continue
 		}
-		if isNull(p.Value) {
-			d.add(line(p.Key), at, "", wants(tag, "a value"))
+		if isNull(p.value) {
+			d.add(p.key.Line, at, "", wants(tag, "a value"))
 			continue
 		}
 		e := reflect.New(v.Type().Elem()).Elem()
-		d.value(at, p.Value, e, tag, depth+1)
+		d.value(at, p.value, e, tag, depth+1)
 		m.SetMapIndex(key, e)
 	}
 	v.Set(m)
 }
 
-func (d *decoder) scalar(path string, n ast.Node, v reflect.Value, tag reflect.StructTag) {
+func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
 	text, ok := scalar(n)
 	var err error
 	want := ""
@@ -322,10 +304,8 @@ func (d *decoder) scalar(path string, n ast.Node, v reflect.Value, tag reflect.S
 		v.SetString(text)
 	case reflect.Bool:
 		want = "true or false"
-		b, isBool := n.(*ast.BoolNode)
-		if ok = isBool; ok {
-			v.SetBool(b.Value)
-		}
+		ok = ok && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 && (text == "true" || text == "false")
+		v.SetBool(text == "true")
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		want = "an integer"
 		var i int64
@@ -352,14 +332,14 @@ func (d *decoder) scalar(path string, n ast.Node, v reflect.Value, tag reflect.S
 		if limits := limitWords(tag); limits != "" {
 			want = limits
 		}
-		d.add(line(n), path, excerpt(n), wants(tag, want))
+		d.add(n.Line, path, excerpt(n), wants(tag, want))
 		return
 	}
 	d.bounds(path, n, v, tag)
 }
 
 // bounds checks the limits that the tag names.
-func (d *decoder) bounds(path string, n ast.Node, v reflect.Value, tag reflect.StructTag) {
+func (d *decoder) bounds(path string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
 	bad := false
 	switch {
 	case tag.Get("oneof") != "" && v.Kind() == reflect.String:
@@ -369,7 +349,7 @@ func (d *decoder) bounds(path string, n ast.Node, v reflect.Value, tag reflect.S
 		bad = lo != "" && compare(v, lo) < 0 || hi != "" && compare(v, hi) > 0
 	}
 	if bad {
-		d.add(line(n), path, excerpt(n), wants(tag, limitWords(tag)))
+		d.add(n.Line, path, excerpt(n), wants(tag, limitWords(tag)))
 	}
 }
 
@@ -434,30 +414,23 @@ func explain(err error, otherwise string) string {
 	return otherwise
 }
 
-func pairsOf(n ast.Node) ([]*ast.MappingValueNode, bool) {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		return n.Values, true
-	case *ast.MappingValueNode:
-		return []*ast.MappingValueNode{n}, true
+type pair struct{ key, value *yaml.Node }
+
+func pairsOf(n *yaml.Node) ([]pair, bool) {
+	if n.Kind != yaml.MappingNode {
+		return nil, false
 	}
-	return nil, false
+	var pairs []pair
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		pairs = append(pairs, pair{n.Content[i], n.Content[i+1]})
+	}
+	return pairs, true
 }
 
 // scalar returns a scalar node's text as it stands in the document.
-func scalar(n ast.Node) (string, bool) {
-	switch n := n.(type) {
-	case *ast.StringNode:
-		return n.Value, true
-	case *ast.LiteralNode:
-		return n.Value.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return n.GetToken().Value, true
-	}
-	return "", false
-}
+func scalar(n *yaml.Node) (string, bool) { return n.Value, n.Kind == yaml.ScalarNode }
 
-func isNull(n ast.Node) bool { return n == nil || n.Type() == ast.NullType }
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
 func fieldOf(t reflect.Type, key string) (int, bool) {
 	for i := range t.NumField() {
@@ -478,19 +451,14 @@ func keysOf(t reflect.Type) []string {
 	return keys
 }
 
-func excerpt(n ast.Node) string {
+func excerpt(n *yaml.Node) string {
 	if text, ok := scalar(n); ok {
 		return quote(text)
 	}
-	switch n.(type) {
-	case *ast.SequenceNode:
+	if n.Kind == yaml.SequenceNode {
 		return "a list"
-	case *ast.MappingNode, *ast.MappingValueNode:
-		return "a mapping"
-	case *ast.NullNode:
-		return "nothing"
 	}
-	return ""
+	return "a mapping"
 }
 
 func quote(v any) string {

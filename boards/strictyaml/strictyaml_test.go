@@ -98,7 +98,7 @@ func TestProblems(t *testing.T) {
 		"name: x\nslots: {one: P-1}\n":             `f:2: field "slots.one": value "one": want an integer`,
 		"name: x\nmode: green\n":                   `f:1: field "gps": value "": want a port when mode is green`,
 		"name: x\nslots:\n  7: a\n":                `f:3: field "slots.7": value "a": want no slot 7`,
-		"name: &a x\n":                             `f:1: field "name": want a plain value, no anchor, alias, tag or merge key`,
+		"name: &a x\n":                             `f:1: field "name": want a plain value, no anchor, alias or tag`,
 		"- name\n":                                 `f:1: value a list: want a mapping with the keys name, mode, on, ratio, wait, gps, ports, slots, list`,
 		"name: \xff\n":                             `f: want UTF-8 text`,
 	} {
