@@ -1,0 +1,199 @@
+// Package incident is what the centre knows of one alarm and the steps that
+// people take with it:
+//
+//	open → acknowledged → dispatched → closed
+//
+// It is pure: no clock, no database, no network. It does not decide which
+// alarm belongs to which incident (package store does, in the transaction that
+// stores the event) and does not tell the device (package ingest does).
+package incident
+
+import (
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// A State is how far the centre has got with an incident.
+type State string
+
+// The states, in their order.
+const (
+	Open         State = "open"         // nobody has taken it yet
+	Acknowledged State = "acknowledged" // a person has taken it
+	Dispatched   State = "dispatched"   // a named unit is on its way
+	Closed       State = "closed"       // done, with a code; final
+)
+
+// States lists all states in their order.
+func States() []State { return []State{Open, Acknowledged, Dispatched, Closed} }
+
+// ParseState returns the state of that name. The error wraps [ErrField].
+func ParseState(s string) (State, error) {
+	for _, st := range States() {
+		if string(st) == s {
+			return st, nil
+		}
+	}
+	return "", &FieldError{"state", s, "open, acknowledged, dispatched or closed"}
+}
+
+// Notice returns what the device's lamps are to say of the state. There is
+// nothing to say of an open incident: ok is false.
+func (s State) Notice() (n wire.NoticeState, ok bool) {
+	switch s {
+	case Acknowledged:
+		return wire.NoticeAcknowledged, true
+	case Dispatched:
+		return wire.NoticeDispatched, true
+	case Closed:
+		return wire.NoticeClosed, true
+	}
+	return 0, false
+}
+
+// A Code says what a closed incident turned out to be.
+type Code string
+
+// The codes.
+const (
+	Real       Code = "real"
+	FalseAlarm Code = "false_alarm"
+	Test       Code = "test"
+	Drill      Code = "drill"
+	Duplicate  Code = "duplicate"
+	Unfounded  Code = "unfounded"
+)
+
+// Codes lists all codes.
+func Codes() []Code { return []Code{Real, FalseAlarm, Test, Drill, Duplicate, Unfounded} }
+
+// A Kind is what help was asked for: "panic", "medical", "fire", or
+// "kind(n)" for one that this version does not know.
+type Kind string
+
+// KindOf returns the kind of an alarm.
+func KindOf(k wire.AlarmKind) Kind { return Kind(k.String()) }
+
+// Priority returns 1 for the most urgent kinds. A kind that this version does
+// not know is as urgent as the most urgent: somebody pressed a button.
+func (k Kind) Priority() int {
+	if k == Kind(wire.Medical.String()) || k == Kind(wire.Fire.String()) {
+		return 2
+	}
+	return 1
+}
+
+// What an [Incident.Missing] list may name.
+const (
+	MissingTime     = "time"     // the device did not know the time of day
+	MissingPosition = "position" // neither a surveyed nor a measured position
+)
+
+// An Incident is one latched alarm and what was done about it. Rev rises by
+// one with each step of its State.
+type Incident struct {
+	ID         int64
+	Rev        uint64 // from 1
+	State      State
+	Kind       Kind
+	Silent     bool // the device makes no sound
+	Drill      bool // part of an exercise
+	Priority   int  // 1 is the most urgent
+	Device     string
+	DeviceName string // from the register
+	Alarm      wire.AlarmID
+	Presses    uint64 // how often the button was pressed while the alarm was latched
+	Pressed    Moment // of the first press known
+	Received   time.Time
+	Position   *Position // nil when unknown
+	Officer    string    // signed on at the device when it was pressed
+	Missing    []string  // what the device could not say
+
+	Acknowledged *Acknowledgement
+	Dispatched   *Dispatch
+	Closed       *Closing
+	Cleared      *Clearing // the latch was reset at the device
+	Shown        *Receipt  // the device's newest receipt of a notice
+	Timeline     []Entry   // in the order of the steps
+}
+
+// A Moment is a device's idea of the time of day.
+type Moment struct {
+	Time        time.Time // zero when Source is none
+	Source      wire.WallSource
+	Uncertainty time.Duration // the true time is within ± this
+}
+
+// A Position is where an incident is.
+type Position struct {
+	Lat, Lon float64        // degrees, WGS 84
+	Source   PositionSource // where it came from
+	Age      time.Duration  // from the fix to the press; 0 when surveyed
+}
+
+// A PositionSource says where a position came from.
+type PositionSource string
+
+// The sources of a position.
+const (
+	Surveyed PositionSource = "surveyed" // the register of devices
+	GNSS     PositionSource = "gnss"     // the device's receiver
+)
+
+// An Acknowledgement says who took the incident.
+type Acknowledgement struct {
+	By string
+	At time.Time
+}
+
+// A Dispatch says which unit was sent.
+type Dispatch struct {
+	Unit, By string
+	At       time.Time
+}
+
+// A Closing says what it turned out to be.
+type Closing struct {
+	Code     Code
+	By, Note string
+	At       time.Time
+}
+
+// A Clearing says that the latch was reset at the device.
+type Clearing struct {
+	By string    // "centre", or the officer's id ("officer" when the device gave none)
+	At time.Time // received at the centre
+}
+
+// A Receipt says that the device's lamps show a notice.
+type Receipt struct {
+	Rev   uint64 // of the incident, as the notice gave it
+	State State
+	At    time.Time // received at the centre
+}
+
+// What a timeline entry reports.
+const (
+	WhatOpened       = "opened"
+	WhatPressed      = "pressed" // again, while latched
+	WhatAcknowledged = "acknowledged"
+	WhatDispatched   = "dispatched"
+	WhatClosed       = "closed"
+	WhatCleared      = "cleared"
+	WhatShown        = "shown"
+)
+
+// An Entry is one line of an incident's history. Entries are appended, never
+// changed.
+type Entry struct {
+	At     time.Time // the centre's clock
+	What   string    // one of the constants above
+	By     string    // a person, or the device's id
+	Detail string    // for people, in English; may be empty
+}
+
+// log appends to the timeline.
+func (i *Incident) log(at time.Time, what, by, detail string) {
+	i.Timeline = append(i.Timeline, Entry{at, what, by, detail})
+}

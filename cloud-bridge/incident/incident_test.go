@@ -1,0 +1,127 @@
+package incident_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+var at = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+
+func opened() *incident.Incident {
+	i := &incident.Incident{ID: 17, Device: "box-01", Kind: incident.KindOf(wire.Panic)}
+	i.Opened(at)
+	return i
+}
+
+var steps = map[string]func(*incident.Incident) error{
+	"acknowledge": func(i *incident.Incident) error { return i.Acknowledge("li", at) },
+	"dispatch":    func(i *incident.Incident) error { return i.Dispatch("li", "car-2", at) },
+	"close":       func(i *incident.Incident) error { return i.Close("li", incident.Real, "", at) },
+}
+
+// Every pair of state and step, allowed or not.
+func TestSteps(t *testing.T) {
+	paths := map[incident.State][]string{
+		incident.Open:         nil,
+		incident.Acknowledged: {"acknowledge"},
+		incident.Dispatched:   {"acknowledge", "dispatch"},
+		incident.Closed:       {"close"},
+	}
+	allowed := map[incident.State]map[string]incident.State{
+		incident.Open:         {"acknowledge": incident.Acknowledged, "close": incident.Closed},
+		incident.Acknowledged: {"dispatch": incident.Dispatched, "close": incident.Closed},
+		incident.Dispatched:   {"close": incident.Closed},
+		incident.Closed:       {},
+	}
+	for _, from := range incident.States() {
+		for name, step := range steps {
+			i := opened()
+			for _, s := range paths[from] {
+				if err := steps[s](i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if i.State != from {
+				t.Fatalf("path to %s leads to %s", from, i.State)
+			}
+			rev, lines := i.Rev, len(i.Timeline)
+			err := step(i)
+			to, ok := allowed[from][name]
+			if !ok {
+				var se *incident.StateError
+				if !errors.Is(err, incident.ErrState) || !errors.As(err, &se) || se.State != from || !strings.Contains(err.Error(), string(from)) {
+					t.Errorf("%s from %s: %v: want a StateError that names %s", name, from, err, from)
+				}
+				if i.State != from || i.Rev != rev || len(i.Timeline) != lines {
+					t.Errorf("%s from %s was refused but changed the incident", name, from)
+				}
+				continue
+			}
+			if err != nil || i.State != to || i.Rev != rev+1 || len(i.Timeline) != lines+1 {
+				t.Errorf("%s from %s: state %s, rev %d, %d lines, %v: want %s, %d, %d", name, from, i.State, i.Rev, len(i.Timeline), err, to, rev+1, lines+1)
+			}
+		}
+	}
+}
+
+func TestFields(t *testing.T) {
+	long := strings.Repeat("长", 30) // 90 bytes
+	for _, c := range []struct {
+		name  string
+		step  func(*incident.Incident) error
+		field string
+	}{
+		{"nobody", func(i *incident.Incident) error { return i.Acknowledge("", at) }, "by"},
+		{"blank", func(i *incident.Incident) error { return i.Acknowledge("  ", at) }, "by"},
+		{"long", func(i *incident.Incident) error { return i.Acknowledge(long, at) }, "by"},
+		{"not UTF-8", func(i *incident.Incident) error { return i.Acknowledge("\xff", at) }, "by"},
+		{"code", func(i *incident.Incident) error { return i.Close("li", "fun", "", at) }, "code"},
+		{"no code", func(i *incident.Incident) error { return i.Close("li", "", "", at) }, "code"},
+		{"note", func(i *incident.Incident) error {
+			return i.Close("li", incident.Real, strings.Repeat("x", incident.MaxNote+1), at)
+		}, "note"},
+		{"unit", func(i *incident.Incident) error {
+			if err := i.Acknowledge("li", at); err != nil {
+				return err
+			}
+			return i.Dispatch("li", "", at)
+		}, "unit"},
+	} {
+		err := c.step(opened())
+		var fe *incident.FieldError
+		if !errors.Is(err, incident.ErrField) || !errors.As(err, &fe) || fe.Field != c.field {
+			t.Errorf("%s: %v: want a FieldError of %s", c.name, err, c.field)
+		}
+	}
+}
+
+func TestPriority(t *testing.T) {
+	for kind, want := range map[wire.AlarmKind]int{wire.Panic: 1, wire.Medical: 2, wire.Fire: 2, 9: 1} {
+		if got := incident.KindOf(kind).Priority(); got != want {
+			t.Errorf("priority of %v: %d, want %d", kind, got, want)
+		}
+	}
+}
+
+func TestWhatTheDeviceReports(t *testing.T) {
+	i := opened()
+	i.Press(3, at)
+	i.Press(2, at)
+	if i.Presses != 3 || i.Rev != 1 {
+		t.Errorf("presses %d, rev %d: want 3, 1", i.Presses, i.Rev)
+	}
+	i.Show(3, incident.Dispatched, at)
+	i.Show(2, incident.Acknowledged, at)
+	if i.Shown.Rev != 3 || i.Shown.State != incident.Dispatched {
+		t.Errorf("an older receipt replaced the newer: %+v", i.Shown)
+	}
+	i.Clear("P-1001", at)
+	if i.Cleared == nil || i.State != incident.Open {
+		t.Errorf("cleared %+v, state %s: want it noted and still open", i.Cleared, i.State)
+	}
+}

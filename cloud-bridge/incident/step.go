@@ -1,0 +1,160 @@
+package incident
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Errors of a step. A step that fails changes nothing.
+var (
+	// ErrState means that the incident's state does not allow the step; the
+	// error is a *[StateError].
+	ErrState = errors.New("the state does not allow it")
+	// ErrField means that a value given with the step is wrong; the error is a
+	// *[FieldError].
+	ErrField = errors.New("bad field")
+)
+
+// A StateError names the step, the state and the states that would allow it.
+type StateError struct {
+	Step    string // "acknowledge", "dispatch" or "close"
+	State   State
+	Allowed []State
+}
+
+// Error says all three.
+func (e *StateError) Error() string {
+	allowed := make([]string, len(e.Allowed))
+	for i, s := range e.Allowed {
+		allowed[i] = string(s)
+	}
+	return fmt.Sprintf("cannot %s: the incident is %s: want %s", e.Step, e.State, strings.Join(allowed, " or "))
+}
+
+// Unwrap returns [ErrState].
+func (e *StateError) Unwrap() error { return ErrState }
+
+// A FieldError names the field, its value and what would be right.
+type FieldError struct{ Field, Value, Want string }
+
+// Error says all three.
+func (e *FieldError) Error() string {
+	return fmt.Sprintf("%s %s: want %s", e.Field, strconv.Quote(e.Value), e.Want)
+}
+
+// Unwrap returns [ErrField].
+func (e *FieldError) Unwrap() error { return ErrField }
+
+// Limits of what people type, in bytes of UTF-8.
+const (
+	MaxName = 64   // of a person or a unit
+	MaxNote = 2000 // of a closing note
+)
+
+// Acknowledge records who took the incident. It must be open.
+func (i *Incident) Acknowledge(by string, at time.Time) error {
+	if err := i.may("acknowledge", Open); err != nil {
+		return err
+	}
+	if err := text("by", by, MaxName, true); err != nil {
+		return err
+	}
+	i.Acknowledged = &Acknowledgement{by, at}
+	i.step(Acknowledged, at, WhatAcknowledged, by, "")
+	return nil
+}
+
+// Dispatch records which unit was sent. It must be acknowledged.
+func (i *Incident) Dispatch(by, unit string, at time.Time) error {
+	if err := i.may("dispatch", Acknowledged); err != nil {
+		return err
+	}
+	if err := errors.Join(text("by", by, MaxName, true), text("unit", unit, MaxName, true)); err != nil {
+		return err
+	}
+	i.Dispatched = &Dispatch{unit, by, at}
+	i.step(Dispatched, at, WhatDispatched, by, unit)
+	return nil
+}
+
+// Close ends the incident with a code. It may be in any state but closed: a
+// false alarm needs no unit.
+func (i *Incident) Close(by string, code Code, note string, at time.Time) error {
+	if err := i.may("close", Open, Acknowledged, Dispatched); err != nil {
+		return err
+	}
+	err := errors.Join(text("by", by, MaxName, true), text("note", note, MaxNote, false))
+	if !slices.Contains(Codes(), code) {
+		err = errors.Join(err, &FieldError{"code", string(code), "real, false_alarm, test, drill, duplicate or unfounded"})
+	}
+	if err != nil {
+		return err
+	}
+	i.Closed = &Closing{code, by, note, at}
+	detail := string(code)
+	if note != "" {
+		detail += ": " + note
+	}
+	i.step(Closed, at, WhatClosed, by, detail)
+	return nil
+}
+
+// Opened begins the timeline. The caller has filled in what the alarm said.
+func (i *Incident) Opened(at time.Time) {
+	i.State, i.Rev, i.Presses = Open, 1, max(i.Presses, 1)
+	i.log(at, WhatOpened, i.Device, string(i.Kind))
+}
+
+// Press records one more press of the latched alarm, the n-th. Presses may
+// arrive in any order.
+func (i *Incident) Press(n uint64, at time.Time) {
+	i.Presses = max(i.Presses, n)
+	i.log(at, WhatPressed, i.Device, "press "+strconv.FormatUint(n, 10))
+}
+
+// Clear records that the latch was reset at the device.
+func (i *Incident) Clear(by string, at time.Time) {
+	i.Cleared = &Clearing{by, at}
+	i.log(at, WhatCleared, by, "")
+}
+
+// Show records the device's receipt of a notice. An older receipt than the
+// one known changes nothing but the timeline.
+func (i *Incident) Show(rev uint64, state State, at time.Time) {
+	if i.Shown == nil || rev > i.Shown.Rev {
+		i.Shown = &Receipt{rev, state, at}
+	}
+	i.log(at, WhatShown, i.Device, string(state))
+}
+
+func (i *Incident) may(step string, allowed ...State) error {
+	if slices.Contains(allowed, i.State) {
+		return nil
+	}
+	return &StateError{step, i.State, allowed}
+}
+
+func (i *Incident) step(to State, at time.Time, what, by, detail string) {
+	i.State = to
+	i.Rev++
+	i.log(at, what, by, detail)
+}
+
+func text(field, s string, limit int, required bool) error {
+	want := fmt.Sprintf("text of at most %d bytes", limit)
+	if required {
+		want = fmt.Sprintf("text of 1 to %d bytes", limit)
+	}
+	switch {
+	case required && strings.TrimSpace(s) == "", !utf8.ValidString(s):
+		return &FieldError{field, s, want}
+	case len(s) > limit:
+		return &FieldError{field, s[:limit] + "…", want}
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package store
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// Errors of the store.
+var (
+	// ErrNotFound means that there is no such incident or device; the error
+	// names it.
+	ErrNotFound = errors.New("not found")
+	// ErrRegister means that a registration is wrong; the error names the
+	// field, the value and what would be right.
+	ErrRegister = errors.New("bad registration")
+)
+
+// A DeviceKind says what a device is built into.
+type DeviceKind string
+
+// The kinds of device.
+const (
+	AlarmBox  DeviceKind = "alarm-box"  // stays where it was surveyed
+	PatrolCar DeviceKind = "patrol-car" // is where its receiver says
+)
+
+// A Registration is what the centre's register says of a device.
+type Registration struct {
+	ID   string // see [wire.ValidDevice]
+	Kind DeviceKind
+	Name string            // for people, at most 64 bytes
+	Key  ed25519.PublicKey // verifies what the device sends
+	At   *Point            // surveyed position; nil when it has none
+}
+
+// Validate checks every field. The error wraps [ErrRegister].
+func (r *Registration) Validate() error {
+	bad := func(field string, value any, want string) error {
+		return fmt.Errorf("%w: device %q: %s %v: want %s", ErrRegister, r.ID, field, value, want)
+	}
+	switch {
+	case wire.ValidDevice(r.ID) != nil:
+		return fmt.Errorf("%w: id %q: want 1 to 32 of a-z, 0-9 and '-', not beginning with '-'", ErrRegister, r.ID)
+	case r.Kind != AlarmBox && r.Kind != PatrolCar:
+		return bad("kind", fmt.Sprintf("%q", r.Kind), "alarm-box or patrol-car")
+	case len(r.Name) > incident.MaxName:
+		return bad("name", fmt.Sprintf("of %d bytes", len(r.Name)), "at most 64 bytes")
+	case len(r.Key) != ed25519.PublicKeySize:
+		return bad("key", fmt.Sprintf("of %d bytes", len(r.Key)), "32 bytes: 64 hexadecimal digits")
+	case r.At != nil && !(r.At.Lat >= -90 && r.At.Lat <= 90):
+		return bad("lat", r.At.Lat, "-90 to 90")
+	case r.At != nil && !(r.At.Lon >= -180 && r.At.Lon <= 180):
+		return bad("lon", r.At.Lon, "-180 to 180")
+	}
+	return nil
+}
+
+// A Point is a position in degrees, WGS 84.
+type Point struct{ Lat, Lon float64 }
+
+// A Fix is one position that a device's receiver gave.
+type Fix struct {
+	Time   time.Time // the receiver's UTC
+	Point            // degrees
+	Mode   int       // 2: two-dimensional, 3: three-dimensional
+	Alt    *float64  // metres above mean sea level; nil when not given
+	Speed  *float64  // metres a second over ground
+	Course *float64  // degrees from true north
+	HDOP   *float64
+}
+
+// A Device is what the centre knows of a device.
+type Device struct {
+	Registration
+	LastFix   *Fix                 // the latest by its own time; nil before the first
+	LastHeard time.Time            // of the last new event or hello, at the centre; zero: never
+	Queue     map[wire.Lane]uint64 // events not yet acknowledged, as the last heartbeat said; nil before the first
+	Firmware  string               // version, from the last hello or heartbeat
+	GPS       string               // "none", "searching", "2d", "3d", from the last heartbeat
+	Officer   string               // who is signed on, or ""
+	Faults    []Fault              // active ones
+	Streams   []Stream             // in the order in which the centre first heard of them
+	Gaps      []Gap
+}
+
+// A Fault is one that a device reported and has not taken back.
+type Fault struct {
+	Code, Detail string
+	Since        time.Time // received at the centre
+}
+
+// A Stream is the life of one spool of a device.
+type Stream struct {
+	ID    wire.StreamID
+	Lanes map[wire.Lane]LaneState
+}
+
+// A LaneState says how far a lane has come in.
+type LaneState struct {
+	UpTo    uint64 // everything up to here is stored, or will never come
+	Highest uint64 // the highest number stored
+}
+
+// A Gap is a run of numbers that are missing, or something wrong with them.
+type Gap struct {
+	Stream   wire.StreamID
+	Lane     wire.Lane
+	From, To uint64 // both included
+	Why      string // one of the constants below
+}
+
+// Why there is a gap.
+const (
+	WhyNotYet = "not yet arrived"                    // later ones are here; not acknowledged
+	WhyNever  = "the device no longer holds them"    // a hello said so
+	WhyChain  = "hash chain broken"                  // stored, but not the successor of the one before
+	WhyTwice  = "two different events of one number" // the first is stored, the other kept aside
+)
+
+// An EventRow is a stored event. Message is what the device signed.
+type EventRow struct {
+	ID       int64 // rises in the order of storing; the cursor of [Store.Events]
+	Event    *wire.Event
+	Received time.Time
+	Message  []byte
+}
+
+// A Refusal is a message that was not accepted.
+type Refusal struct {
+	At     time.Time
+	Topic  string
+	Reason string // short and stable: counted under it
+	Detail string // the error
+	Size   int    // of the message, bytes
+}
+
+// Refusals are all that were not accepted: numbers since the data folder was
+// made, and the newest of them.
+type Refusals struct {
+	Total    uint64
+	ByReason map[string]uint64
+	Recent   []Refusal // newest first, at most [KeptRefusals]
+}
+
+// KeptRefusals is how many refusals are kept in full.
+const KeptRefusals = 200
+
+// A PendingNotice is one that a device has not yet answered.
+type PendingNotice struct {
+	Device string
+	Notice wire.Notice
+	Since  time.Time // when the incident took that step
+}
+
+// Filter chooses incidents. Its zero value chooses all.
+type Filter struct {
+	States []incident.State // any of these; empty: all
+	Device string           // "": all
+	Limit  int              // at most so many, the newest; 0: all
+}
+
+// EventQuery chooses events of a device.
+type EventQuery struct {
+	Lane  wire.Lane // 0: all
+	After int64     // the ID of the last row already seen; 0: from the start
+	Limit int       // 1 to [MaxEvents]; 0: MaxEvents
+}
+
+// MaxEvents is the most rows that one query returns.
+const MaxEvents = 1000
+
+// An Arrival is a verified event with the bytes it came in.
+type Arrival struct {
+	Event    *wire.Event
+	Message  []byte
+	Received time.Time
+}
+
+// A Greeting is a verified hello.
+type Greeting struct {
+	Hello    *wire.Hello
+	Received time.Time
+}
+
+// A Batch is what one transaction stores.
+type Batch struct {
+	Arrivals  []Arrival
+	Greetings []Greeting
+	Refusals  []Refusal
+}
+
+// Committed says what a batch did.
+type Committed struct {
+	Stored     int // new events
+	Duplicates int // events that were there already
+	// Acks holds the state of each stream that the batch touched, duplicates
+	// included: an answer to send now that it is true.
+	Acks []DeviceAck
+}
+
+// A DeviceAck is an Ack and whom it is for.
+type DeviceAck struct {
+	Device string
+	Ack    wire.Ack
+}
