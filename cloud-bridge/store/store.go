@@ -13,91 +13,261 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"embed"
 	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"path/filepath"
+	"sync"
 	"time"
 
-	"github.com/fengsui/fengsui/cloud-bridge/incident"
-	"github.com/fengsui/fengsui/firmware/wire"
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 )
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// readers is how many queries may run at once beside the writer.
+const readers = 4
 
 // A Store is the open database. Its methods may be called from any goroutine.
 type Store struct {
+	now      func() time.Time
 	watchers watchers
+	read     *sql.DB
+	write    *sql.DB // one connection
+
+	mu     sync.Mutex // held by the writer
+	writer *writer    // nil until needed, and after a failure
 }
 
-var errSoon = errors.New("store: not built yet")
-
-// Register adds devices to the register, or replaces what it says of them.
-// All or none are registered. The error wraps [ErrRegister] for a bad one.
-func (s *Store) Register(ctx context.Context, rs ...Registration) error { return errSoon }
-
-// Commit stores a batch in one transaction, durably, or returns an error and
-// nothing of it may be acknowledged. Committing the same again is harmless.
-func (s *Store) Commit(ctx context.Context, b Batch) (Committed, error) {
-	return Committed{}, errSoon
+// writer is the one connection that writes, with its prepared statements.
+type writer struct {
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
 }
 
-// Incidents returns incidents without their timelines: the most urgent first,
-// then the oldest.
-func (s *Store) Incidents(ctx context.Context, f Filter) ([]incident.Incident, error) {
-	return nil, errSoon
+// Open opens the database file and creates or migrates it as needed. now is
+// the centre's clock; nil is [time.Now].
+func Open(ctx context.Context, file string, now func() time.Time) (*Store, error) {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if now == nil {
+		now = time.Now
+	}
+	dsn := func(extra ...string) string {
+		q := url.Values{"_pragma": append([]string{
+			"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		}, extra...)}
+		return (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String()
+	}
+	s := &Store{now: now}
+	if s.write, err = sql.Open("sqlite", dsn("cache_size(-16384)", "wal_autocheckpoint(2000)")); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s.write.SetMaxOpenConns(1)
+	if err := s.migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", file, err), s.write.Close())
+	}
+	if s.read, err = sql.Open("sqlite", dsn("query_only(1)")); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.write.Close())
+	}
+	s.read.SetMaxOpenConns(readers)
+	s.read.SetMaxIdleConns(readers)
+	return s, nil
 }
 
-// Incident returns one with its timeline. The error wraps [ErrNotFound].
-func (s *Store) Incident(ctx context.Context, id int64) (*incident.Incident, error) {
-	return nil, errSoon
+func (s *Store) migrate(ctx context.Context) error {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, dir)
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
 }
 
-// Acknowledge takes the step of that name, makes the notice that tells the
-// device, and returns the incident as it is then, with its timeline. The error
-// wraps [ErrNotFound], [incident.ErrState] or [incident.ErrField].
-func (s *Store) Acknowledge(ctx context.Context, id int64, by string) (*incident.Incident, error) {
-	return nil, errSoon
-}
-
-// Dispatch is like [Store.Acknowledge].
-func (s *Store) Dispatch(ctx context.Context, id int64, by, unit string) (*incident.Incident, error) {
-	return nil, errSoon
-}
-
-// CloseIncident is like [Store.Acknowledge].
-func (s *Store) CloseIncident(ctx context.Context, id int64, by string, code incident.Code, note string) (*incident.Incident, error) {
-	return nil, errSoon
-}
-
-// Devices returns all registered devices by id.
-func (s *Store) Devices(ctx context.Context) ([]Device, error) { return nil, errSoon }
-
-// Device returns one. The error wraps [ErrNotFound].
-func (s *Store) Device(ctx context.Context, id string) (*Device, error) { return nil, errSoon }
-
-// Events returns a device's events in the order of their storing. The error
-// wraps [ErrNotFound] when there is no such device.
-func (s *Store) Events(ctx context.Context, device string, q EventQuery) ([]EventRow, error) {
-	return nil, errSoon
-}
-
-// Track returns a device's fixes by their own time, from ≤ time < to; a zero
-// time is no bound. At most limit fixes (0: all), the latest. The error wraps
-// [ErrNotFound].
-func (s *Store) Track(ctx context.Context, device string, from, to time.Time, limit int) ([]Fix, error) {
-	return nil, errSoon
-}
-
-// Refused returns what was not accepted.
-func (s *Store) Refused(ctx context.Context) (Refusals, error) { return Refusals{}, errSoon }
-
-// Pending returns the notices that devices have not answered, of one device
-// or, for "", of all.
-func (s *Store) Pending(ctx context.Context, device string) ([]PendingNotice, error) {
-	return nil, errSoon
-}
-
-// Ack returns how far a stream has come, for every lane. An unknown stream
-// has come to 0.
-func (s *Store) Ack(ctx context.Context, device string, stream wire.StreamID) (wire.Ack, error) {
-	return wire.Ack{}, errSoon
+// Shut closes the database and cuts off all watchers. It waits for a running
+// transaction.
+func (s *Store) Shut() error {
+	s.watchers.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.discard()
+	return errors.Join(s.read.Close(), s.write.Close())
 }
 
 // Writable returns nil when a transaction can be written and synced now.
-func (s *Store) Writable(ctx context.Context) error { return errSoon }
+func (s *Store) Writable(ctx context.Context) error {
+	return s.update(ctx, func(t *tx) error {
+		return t.exec(`UPDATE refused_counts SET n = n WHERE reason = ''`)
+	})
+}
+
+// tx is one transaction of the writer and what it has read so far. It is
+// short and, once begun, not interrupted.
+type tx struct {
+	w         *writer
+	at        time.Time // the centre's clock at its beginning
+	devices   map[string]*device
+	incidents map[alarmKey]*record
+	changes   []Change
+}
+
+// update runs f in a transaction. When f, or the commit, fails, nothing is
+// changed, and the writer's connection is made anew for the next.
+func (s *Store) update(ctx context.Context, f func(*tx) error) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if s.writer == nil {
+		conn, err := s.write.Conn(ctx)
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		s.writer = &writer{conn, make(map[string]*sql.Stmt)}
+	}
+	t := &tx{
+		w: s.writer, at: s.now(),
+		devices: make(map[string]*device), incidents: make(map[alarmKey]*record),
+	}
+	if err = t.exec(`BEGIN IMMEDIATE`); err != nil {
+		s.discard()
+		return err
+	}
+	if err = f(t); err == nil {
+		err = t.save()
+	}
+	if err == nil {
+		err = t.exec(`COMMIT`)
+	}
+	if err != nil {
+		s.discard()
+		return err
+	}
+	s.watchers.tell(t.changes)
+	return nil
+}
+
+// discard closes the writer's connection, which rolls back what it has begun.
+// The caller holds mu.
+func (s *Store) discard() {
+	if s.writer == nil {
+		return
+	}
+	for _, st := range s.writer.stmts {
+		st.Close()
+	}
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+	defer stop()
+	_, _ = s.writer.conn.ExecContext(ctx, `ROLLBACK`) // fails when nothing was begun
+	s.writer.conn.Close()
+	s.writer = nil
+}
+
+func (t *tx) stmt(query string) (*sql.Stmt, error) {
+	if st := t.w.stmts[query]; st != nil {
+		return st, nil
+	}
+	st, err := t.w.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, fmt.Errorf("store: prepare: %w", err)
+	}
+	t.w.stmts[query] = st
+	return st, nil
+}
+
+func (t *tx) exec(query string, args ...any) error {
+	_, err := t.run(query, args...)
+	return err
+}
+
+func (t *tx) run(query string, args ...any) (sql.Result, error) {
+	st, err := t.stmt(query)
+	if err != nil {
+		return nil, err
+	}
+	r, err := st.ExecContext(context.Background(), args...)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return r, nil
+}
+
+// row scans one row; found is false when there is none.
+func (t *tx) row(query string, args, into []any) (found bool, err error) {
+	st, err := t.stmt(query)
+	if err != nil {
+		return false, err
+	}
+	switch err := st.QueryRowContext(context.Background(), args...).Scan(into...); {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("store: %w", err)
+	}
+	return true, nil
+}
+
+// rows calls f for each row until it returns false or an error.
+func (t *tx) rows(query string, args []any, f func(scan func(...any) error) (bool, error)) error {
+	st, err := t.stmt(query)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(context.Background(), args...)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return each(rows, f)
+}
+
+func each(rows *sql.Rows, f func(scan func(...any) error) (bool, error)) error {
+	defer rows.Close()
+	for rows.Next() {
+		if more, err := f(rows.Scan); err != nil {
+			return fmt.Errorf("store: %w", err)
+		} else if !more {
+			return nil
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
+func (t *tx) change(c Change) {
+	for _, have := range t.changes {
+		if have == c {
+			return
+		}
+	}
+	t.changes = append(t.changes, c)
+}
+
+// millis and fromMillis bring times into the database and back; the zero time
+// is NULL.
+func millis(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms sql.NullInt64) time.Time {
+	if !ms.Valid {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms.Int64).UTC()
+}

@@ -1,0 +1,275 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// Commit stores a batch in one transaction, durably, or returns an error and
+// nothing of it may be acknowledged. Committing the same again is harmless.
+// The devices must be registered; the error wraps [ErrNotFound] for one that
+// is not.
+func (s *Store) Commit(ctx context.Context, b Batch) (Committed, error) {
+	var done Committed
+	err := s.update(ctx, func(t *tx) error {
+		for i := range b.Arrivals {
+			stored, err := t.arrive(&b.Arrivals[i])
+			if err != nil {
+				return err
+			}
+			if stored {
+				done.Stored++
+			} else {
+				done.Duplicates++
+			}
+		}
+		for i := range b.Greetings {
+			if err := t.greet(&b.Greetings[i]); err != nil {
+				return err
+			}
+		}
+		if err := t.refuse(b.Refusals); err != nil {
+			return err
+		}
+		acks, err := t.acks()
+		done.Acks = acks
+		return err
+	})
+	if err != nil {
+		return Committed{}, fmt.Errorf("commit of %d events: %w", len(b.Arrivals), err)
+	}
+	return done, nil
+}
+
+// arrive stores an event and all that follows from it, unless it is stored
+// already.
+func (t *tx) arrive(a *Arrival) (stored bool, err error) {
+	e := a.Event
+	d, err := t.device(e.Device)
+	if err != nil {
+		return false, err
+	}
+	st, err := t.stream(d, e.Stream)
+	if err != nil {
+		return false, err
+	}
+	l := st.lane(e.Lane)
+	hash := wire.HashOf(a.Message)
+	r, err := t.run(`INSERT INTO events
+		(device, stream, lane, seq, boot, mono, wall, wall_source, type, alarm, received_at, prev, hash, message)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (device, stream, lane, seq) DO NOTHING`,
+		d.num, st.num, e.Lane, int64(e.Seq), int64(e.Boot), e.Mono.Milliseconds(), e.Wall.UnixMilli, e.Wall.Source,
+		int64(e.Body.Type()), alarmOf(e.Body), a.Received.UnixMilli(), e.Prev[:], hash[:], a.Message)
+	if err != nil {
+		return false, err
+	}
+	n, err := r.RowsAffected()
+	if err != nil {
+		return false, fmt.Errorf("store: %w", err)
+	}
+	if n == 0 {
+		fresh, err := t.duplicate(a, d, st, hash)
+		if err != nil || !fresh {
+			return false, err
+		}
+		// Another event under a number that is taken: a spool that went back in
+		// time, or two devices with one key. What it says may be an alarm.
+		return true, t.apply(a, d, st, 0)
+	}
+	row, err := r.LastInsertId()
+	if err != nil {
+		return false, fmt.Errorf("store: %w", err)
+	}
+	if err := t.chain(e, st, hash); err != nil {
+		return false, err
+	}
+	if e.Seq <= l.upTo {
+		if err := t.fill(st.num, e.Lane, e.Seq); err != nil {
+			return false, err
+		}
+	}
+	l.highest, l.fresh = max(l.highest, e.Seq), true
+	return true, t.apply(a, d, st, row)
+}
+
+// duplicate tells an event that came again from another one under its number,
+// which it keeps aside: fresh is true when that was not known.
+func (t *tx) duplicate(a *Arrival, d *device, st *stream, hash wire.Hash) (fresh bool, err error) {
+	e := a.Event
+	var have []byte
+	if _, err := t.row(`SELECT hash FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq = ?`,
+		[]any{d.num, st.num, e.Lane, int64(e.Seq)}, []any{&have}); err != nil {
+		return false, err
+	}
+	if wire.Hash(have) == hash {
+		return false, nil
+	}
+	r, err := t.run(`INSERT INTO twice (device, stream, lane, seq, hash, received_at, message)
+		VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
+		d.num, st.num, e.Lane, int64(e.Seq), hash[:], a.Received.UnixMilli(), a.Message)
+	if err != nil {
+		return false, err
+	}
+	n, err := r.RowsAffected()
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, t.gap(st.num, e.Lane, e.Seq, e.Seq, WhyTwice)
+}
+
+// apply draws the consequences of a newly stored event. row is its number in
+// the events table, or 0 when it was kept aside.
+func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
+	d.heard(a.Received)
+	t.change(Change{Kind: DeviceChanged, Device: d.id})
+	at := order{st.num, int64(a.Event.Seq)}
+	switch b := a.Event.Body.(type) {
+	case *wire.AlarmRaised:
+		return t.raised(a, d, st, b)
+	case *wire.AlarmCleared:
+		return t.noted(d, b.Alarm, a)
+	case *wire.NoticeShown:
+		return t.noted(d, b.Alarm, a)
+	case *wire.SignOn:
+		d.signed(at, b.Officer)
+	case *wire.SignOff:
+		d.signed(at, "")
+	case *wire.Health:
+		d.health(at, b)
+	case *wire.Fault:
+		return t.fault(d, at, b, a.Received)
+	case *wire.TrackBatch:
+		if row != 0 {
+			return t.track(d, b, row, a.Received)
+		}
+	}
+	return nil
+}
+
+// greet notes what a device will never send and that it is alive.
+func (t *tx) greet(g *Greeting) error {
+	h := g.Hello
+	d, err := t.device(h.Device)
+	if err != nil {
+		return err
+	}
+	st, err := t.stream(d, h.Stream)
+	if err != nil {
+		return err
+	}
+	d.heard(g.Received)
+	d.firmware = h.Firmware
+	t.change(Change{Kind: DeviceChanged, Device: d.id})
+	for _, lane := range wire.Lanes() {
+		w, ok := h.Window[lane]
+		if !ok {
+			continue
+		}
+		l := st.lane(lane)
+		if w.Oldest-1 > l.upTo {
+			if err := t.never(st, lane, l.upTo+1, w.Oldest-1); err != nil {
+				return err
+			}
+			l.upTo, l.fresh = w.Oldest-1, true
+		}
+	}
+	return nil
+}
+
+// acks brings every touched lane up to date and returns what is now true.
+func (t *tx) acks() ([]DeviceAck, error) {
+	var out []DeviceAck
+	for _, d := range t.devices {
+		for _, st := range d.streams {
+			ack := wire.Ack{Stream: st.id, UpTo: make(map[wire.Lane]uint64)}
+			for _, lane := range wire.Lanes() {
+				l := st.lane(lane)
+				if l.fresh {
+					if err := t.advance(st, lane, l); err != nil {
+						return nil, err
+					}
+				}
+				ack.UpTo[lane] = l.upTo
+			}
+			out = append(out, DeviceAck{d.id, ack})
+		}
+	}
+	return out, nil
+}
+
+func (t *tx) refuse(rs []Refusal) error {
+	if len(rs) == 0 {
+		return nil
+	}
+	for _, r := range rs {
+		if err := t.exec(`INSERT INTO refused (at, topic, reason, detail, size) VALUES (?,?,?,?,?)`,
+			r.At.UnixMilli(), r.Topic, r.Reason, r.Detail, r.Size); err != nil {
+			return err
+		}
+		if err := t.exec(`INSERT INTO refused_counts (reason, n) VALUES (?, 1)
+			ON CONFLICT (reason) DO UPDATE SET n = n + 1`, r.Reason); err != nil {
+			return err
+		}
+	}
+	t.change(Change{Kind: RefusedChanged})
+	return t.exec(`DELETE FROM refused WHERE refused <= (SELECT max(refused) FROM refused) - ?`, KeptRefusals)
+}
+
+// save writes back what the transaction has changed in memory.
+func (t *tx) save() error {
+	for _, d := range t.devices {
+		if err := t.saveDevice(d); err != nil {
+			return err
+		}
+	}
+	for _, r := range t.incidents {
+		if err := t.saveIncident(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// order is where an event stands among those of its device and lane: streams
+// by when the centre first heard of them, then by number.
+type order struct{ stream, seq int64 }
+
+func (o order) after(p order) bool {
+	return o.stream > p.stream || o.stream == p.stream && o.seq > p.seq
+}
+
+// alarmOf returns the alarm that an event is about, or nil.
+func alarmOf(b wire.Body) any {
+	switch b := b.(type) {
+	case *wire.AlarmRaised:
+		return b.Alarm[:]
+	case *wire.AlarmCleared:
+		return b.Alarm[:]
+	case *wire.NoticeShown:
+		return b.Alarm[:]
+	}
+	return nil
+}
+
+// track stores a batch's fixes and moves the device to the latest. A fix that
+// claims to be from the future is stored but moves nothing: it would stand as
+// the latest for ever.
+func (t *tx) track(d *device, b *wire.TrackBatch, row int64, received time.Time) error {
+	const ahead = 10 * time.Minute
+	for n := range b.Fixes {
+		f := &b.Fixes[n]
+		if err := t.exec(`INSERT INTO fixes (device, at, event, n, lat_e6, lon_e6, alt, speed, course, hdop, flags)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?)`,
+			d.num, f.Time, row, n, f.LatE6, f.LonE6, f.Alt, f.Speed, f.Course, f.HDOP, f.Flags); err != nil {
+			return err
+		}
+		if f.Time <= received.Add(ahead).UnixMilli() && (d.fix == nil || f.Time >= d.fix.Time) {
+			fix := *f
+			d.fix = &fix
+		}
+	}
+	return nil
+}

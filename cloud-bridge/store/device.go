@@ -1,0 +1,319 @@
+package store
+
+import (
+	"context"
+	"crypto/ed25519"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// device is a row of the devices table within a transaction.
+type device struct {
+	num      int64
+	id       string
+	kind     DeviceKind
+	at       *Point
+	streams  map[wire.StreamID]*stream
+	heardAt  sql.NullInt64
+	firmware string
+	healthAt order
+	queue    [3]sql.NullInt64 // by lane
+	gps      string
+	signedAt order
+	officer  string
+	fix      *wire.TrackFix
+}
+
+// device reads a device once in a transaction.
+func (t *tx) device(id string) (*device, error) {
+	if d := t.devices[id]; d != nil {
+		return d, nil
+	}
+	d := &device{id: id, streams: make(map[wire.StreamID]*stream)}
+	var lat, lon *float64
+	var fix nullFix
+	found, err := t.row(`SELECT device, kind, lat, lon, heard_at, firmware, health_stream, health_seq,
+		queue_alarm, queue_duty, queue_track, gps, duty_stream, duty_seq, officer, `+fixColumns+`
+		FROM devices WHERE id = ?`, []any{id}, append([]any{
+		&d.num, &d.kind, &lat, &lon, &d.heardAt, &d.firmware, &d.healthAt.stream, &d.healthAt.seq,
+		&d.queue[0], &d.queue[1], &d.queue[2], &d.gps, &d.signedAt.stream, &d.signedAt.seq, &d.officer,
+	}, fix.into()...))
+	switch {
+	case err != nil:
+		return nil, err
+	case !found:
+		return nil, fmt.Errorf("%w: device %q", ErrNotFound, id)
+	}
+	d.at, d.fix = point(lat, lon), fix.wire()
+	t.devices[id] = d
+	return d, nil
+}
+
+func (t *tx) saveDevice(d *device) error {
+	args := []any{
+		d.heardAt, d.firmware, d.healthAt.stream, d.healthAt.seq, d.queue[0], d.queue[1], d.queue[2], d.gps,
+		d.signedAt.stream, d.signedAt.seq, d.officer,
+	}
+	if f := d.fix; f != nil {
+		args = append(args, f.Time, f.LatE6, f.LonE6, f.Alt, f.Speed, f.Course, f.HDOP, f.Flags)
+	} else {
+		args = append(args, nil, nil, nil, nil, nil, nil, nil, nil)
+	}
+	return t.exec(`UPDATE devices SET heard_at = ?, firmware = ?, health_stream = ?, health_seq = ?,
+		queue_alarm = ?, queue_duty = ?, queue_track = ?, gps = ?, duty_stream = ?, duty_seq = ?, officer = ?,
+		fix_at = ?, fix_lat_e6 = ?, fix_lon_e6 = ?, fix_alt = ?, fix_speed = ?, fix_course = ?, fix_hdop = ?, fix_flags = ?
+		WHERE device = ?`, append(args, d.num)...)
+}
+
+func (d *device) heard(at time.Time) {
+	d.heardAt = sql.NullInt64{Int64: max(d.heardAt.Int64, at.UnixMilli()), Valid: true}
+}
+
+func (d *device) signed(at order, officer string) {
+	if at.after(d.signedAt) {
+		d.signedAt, d.officer = at, officer
+	}
+}
+
+func (d *device) health(at order, b *wire.Health) {
+	if !at.after(d.healthAt) {
+		return
+	}
+	d.healthAt, d.firmware, d.gps = at, b.Firmware, b.GPS
+	for i, l := range wire.Lanes() {
+		d.queue[i] = sql.NullInt64{Int64: int64(min(b.Queue[l], 1<<62)), Valid: true}
+	}
+}
+
+// fault notes that a fault began or ended, unless something newer is known.
+func (t *tx) fault(d *device, at order, b *wire.Fault, received time.Time) error {
+	return t.exec(`INSERT INTO faults (device, code, stream, seq, active, detail, since) VALUES (?,?,?,?,?,?,?)
+		ON CONFLICT (device, code) DO UPDATE SET
+			since = CASE WHEN active AND excluded.active THEN since ELSE excluded.since END,
+			stream = excluded.stream, seq = excluded.seq, active = excluded.active, detail = excluded.detail
+		WHERE excluded.stream > stream OR excluded.stream = stream AND excluded.seq > seq`,
+		d.num, b.Code, at.stream, at.seq, b.Active, b.Detail, received.UnixMilli())
+}
+
+// Register adds devices to the register, or replaces what it says of them.
+// All or none are registered. The error wraps [ErrRegister] for a bad one.
+func (s *Store) Register(ctx context.Context, rs ...Registration) error {
+	for i := range rs {
+		if err := rs[i].Validate(); err != nil {
+			return err
+		}
+	}
+	return s.update(ctx, func(t *tx) error {
+		for _, r := range rs {
+			var lat, lon any
+			if r.At != nil {
+				lat, lon = r.At.Lat, r.At.Lon
+			}
+			if err := t.exec(`INSERT INTO devices (id, kind, name, key, lat, lon) VALUES (?,?,?,?,?,?)
+				ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, key = excluded.key,
+					lat = excluded.lat, lon = excluded.lon`,
+				r.ID, r.Kind, r.Name, []byte(r.Key), lat, lon); err != nil {
+				return err
+			}
+			t.change(Change{Kind: DeviceChanged, Device: r.ID})
+		}
+		return nil
+	})
+}
+
+// Key returns the public key of a registered device. The error wraps
+// [ErrNotFound].
+func (s *Store) Key(ctx context.Context, id string) (ed25519.PublicKey, error) {
+	var key []byte
+	err := s.read.QueryRowContext(ctx, `SELECT key FROM devices WHERE id = ?`, id).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%w: device %q", ErrNotFound, id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return key, nil
+}
+
+// Devices returns all registered devices by id.
+func (s *Store) Devices(ctx context.Context) ([]Device, error) { return s.devices(ctx, "") }
+
+// Device returns one. The error wraps [ErrNotFound].
+func (s *Store) Device(ctx context.Context, id string) (*Device, error) {
+	ds, err := s.devices(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(ds) == 0 {
+		return nil, fmt.Errorf("%w: device %q", ErrNotFound, id)
+	}
+	return &ds[0], nil
+}
+
+// devices reads one device, or all, in one snapshot.
+func (s *Store) devices(ctx context.Context, id string) ([]Device, error) {
+	rtx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer func() { _ = rtx.Rollback() }() // it only read
+	query := func(q string, f func(scan func(...any) error) error) error {
+		var args []any
+		if id != "" {
+			q, args = fmt.Sprintf(q, "WHERE d.id = ?1"), []any{id}
+		} else {
+			q = fmt.Sprintf(q, "")
+		}
+		rows, err := rtx.QueryContext(ctx, q, args...)
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		return each(rows, func(scan func(...any) error) (bool, error) { return true, f(scan) })
+	}
+	var out []Device
+	at := make(map[int64]int) // device number → index in out
+	err = query(`SELECT d.device, d.id, d.kind, d.name, d.key, d.lat, d.lon, d.heard_at, d.firmware, d.gps, d.officer,
+		d.queue_alarm, d.queue_duty, d.queue_track, `+fixColumns+` FROM devices d %s ORDER BY d.id`, func(scan func(...any) error) error {
+		var d Device
+		var num int64
+		var lat, lon *float64
+		var key []byte
+		var heard sql.NullInt64
+		var queue [3]sql.NullInt64
+		var fix nullFix
+		err := scan(append([]any{
+			&num, &d.ID, &d.Kind, &d.Name, &key, &lat, &lon, &heard, &d.Firmware, &d.GPS, &d.Officer,
+			&queue[0], &queue[1], &queue[2],
+		}, fix.into()...)...)
+		d.Key, d.At, d.LastHeard = key, point(lat, lon), fromMillis(heard)
+		if f := fix.wire(); f != nil {
+			last := fixOf(f)
+			d.LastFix = &last
+		}
+		for i, l := range wire.Lanes() {
+			if queue[i].Valid {
+				if d.Queue == nil {
+					d.Queue = make(map[wire.Lane]uint64)
+				}
+				d.Queue[l] = uint64(queue[i].Int64)
+			}
+		}
+		at[num] = len(out)
+		out = append(out, d)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = query(`SELECT s.device, s.id, l.lane, l.up_to, l.highest FROM devices d JOIN streams s ON s.device = d.device
+		LEFT JOIN lanes l ON l.stream = s.stream %s ORDER BY s.stream, l.lane`, func(scan func(...any) error) error {
+		var num int64
+		var id []byte
+		var lane, upTo, highest sql.NullInt64
+		if err := scan(&num, &id, &lane, &upTo, &highest); err != nil {
+			return err
+		}
+		d, st := &out[at[num]], wire.StreamID(id)
+		if n := len(d.Streams); n == 0 || d.Streams[n-1].ID != st {
+			d.Streams = append(d.Streams, Stream{st, make(map[wire.Lane]LaneState)})
+		}
+		if lane.Valid {
+			d.Streams[len(d.Streams)-1].Lanes[wire.Lane(lane.Int64)] = LaneState{uint64(upTo.Int64), uint64(highest.Int64)}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = query(`SELECT f.device, f.code, f.detail, f.since FROM devices d JOIN faults f ON f.device = d.device AND f.active
+		%s ORDER BY f.since, f.code`, func(scan func(...any) error) error {
+		var num int64
+		var f Fault
+		var since sql.NullInt64
+		err := scan(&num, &f.Code, &f.Detail, &since)
+		f.Since = fromMillis(since)
+		d := &out[at[num]]
+		d.Faults = append(d.Faults, f)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	// What is missing between up-to and the highest is a gap for now: each
+	// event that does not follow the one before it ends one.
+	err = query(`SELECT s.device, s.id, g.lane, g.from_seq, g.to_seq, g.why
+			FROM devices d JOIN streams s ON s.device = d.device JOIN gaps g ON g.stream = s.stream %[1]s
+		UNION ALL
+		SELECT device, id, lane, before + 1, seq - 1, '`+WhyNotYet+`' FROM (
+			SELECT s.device, s.id, l.lane, e.seq, lag(e.seq, 1, l.up_to) OVER (PARTITION BY l.stream, l.lane ORDER BY e.seq) AS before
+			FROM (SELECT * FROM devices d %[1]s) d JOIN streams s ON s.device = d.device
+			JOIN lanes l ON l.stream = s.stream AND l.highest > l.up_to
+			JOIN events e ON e.device = s.device AND e.stream = l.stream AND e.lane = l.lane AND e.seq > l.up_to)
+		WHERE seq > before + 1
+		ORDER BY 1, 2, 3, 4`, func(scan func(...any) error) error {
+		var num int64
+		var id []byte
+		var g Gap
+		if err := scan(&num, &id, &g.Lane, &g.From, &g.To, &g.Why); err != nil {
+			return err
+		}
+		g.Stream = wire.StreamID(id)
+		d := &out[at[num]]
+		d.Gaps = append(d.Gaps, g)
+		return nil
+	})
+	return out, err
+}
+
+const fixColumns = `fix_at, fix_lat_e6, fix_lon_e6, fix_alt, fix_speed, fix_course, fix_hdop, fix_flags`
+
+// nullFix scans fixColumns, which are all NULL or none.
+type nullFix [8]sql.NullInt64
+
+func (n *nullFix) into() []any {
+	out := make([]any, len(n))
+	for i := range n {
+		out[i] = &n[i]
+	}
+	return out
+}
+
+func (n *nullFix) wire() *wire.TrackFix {
+	if !n[0].Valid {
+		return nil
+	}
+	return &wire.TrackFix{
+		Time: n[0].Int64, LatE6: n[1].Int64, LonE6: n[2].Int64, Alt: n[3].Int64,
+		Speed: n[4].Int64, Course: n[5].Int64, HDOP: n[6].Int64, Flags: wire.TrackFlag(n[7].Int64),
+	}
+}
+
+// fixOf brings a fix from the units of the wire into those of the API.
+func fixOf(w *wire.TrackFix) Fix {
+	f := Fix{Time: time.UnixMilli(w.Time).UTC(), Point: Point{w.Lat(), w.Lon()}, Mode: 2}
+	if w.Flags&wire.Fix3D != 0 {
+		f.Mode = 3
+	}
+	given := func(flag wire.TrackFlag, v float64) *float64 {
+		if w.Flags&flag == 0 {
+			return nil
+		}
+		return &v
+	}
+	f.Alt = given(wire.HasAlt, float64(w.Alt))
+	f.Speed = given(wire.HasSpeed, float64(w.Speed)/10)
+	f.Course = given(wire.HasCourse, float64(w.Course))
+	f.HDOP = given(wire.HasHDOP, float64(w.HDOP)/10)
+	return f
+}
+
+func point(lat, lon *float64) *Point {
+	if lat == nil || lon == nil {
+		return nil
+	}
+	return &Point{*lat, *lon}
+}

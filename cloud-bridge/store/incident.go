@@ -1,0 +1,281 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// alarmKey names an alarm: what joins its events to one incident.
+type alarmKey struct {
+	device int64
+	alarm  wire.AlarmID
+}
+
+// record is an incident within a transaction.
+type record struct {
+	incident.Incident
+	key       alarmKey
+	pressedAt order // of the press that Pressed, Position … come from
+	logged    int   // entries of the timeline that are in the database
+	changed   bool
+}
+
+// raised opens an incident for an alarm, or joins the one that is there.
+func (t *tx) raised(a *Arrival, d *device, st *stream, b *wire.AlarmRaised) error {
+	r, err := t.incident(`WHERE i.device = ? AND i.alarm = ?`, d.num, b.Alarm[:])
+	if err != nil {
+		return err
+	}
+	at := order{st.num, int64(a.Event.Seq)}
+	if r == nil {
+		r = &record{key: alarmKey{d.num, b.Alarm}, pressedAt: at}
+		r.Device, r.Alarm, r.Received, r.Presses = d.id, b.Alarm, a.Received, b.Press
+		r.firstPress(a.Event, d, b)
+		r.Opened(a.Received)
+		t.incidents[r.key] = r
+		if err := t.insertIncident(r); err != nil {
+			return err
+		}
+		// What came before it through another lane, or out of order.
+		return t.early(d, r)
+	}
+	if r.pressedAt.after(at) {
+		r.pressedAt = at
+		r.firstPress(a.Event, d, b)
+	}
+	r.Press(b.Press, a.Received)
+	t.touch(r)
+	return nil
+}
+
+// firstPress fills in what the first press says.
+func (r *record) firstPress(e *wire.Event, d *device, b *wire.AlarmRaised) {
+	r.Kind = incident.KindOf(b.Kind)
+	r.Priority = r.Kind.Priority()
+	r.Silent, r.Drill, r.Officer = b.Silent, e.Drill, e.Officer
+	r.Pressed = incident.Moment{Source: e.Wall.Source, Uncertainty: e.Wall.Uncertainty}
+	if e.Wall.Source != wire.WallNone {
+		r.Pressed.Time = e.Wall.Time()
+	}
+	r.Position = nil
+	switch {
+	case d.kind == AlarmBox && d.at != nil:
+		r.Position = &incident.Position{Lat: d.at.Lat, Lon: d.at.Lon, Source: incident.Surveyed}
+	case b.Position != nil:
+		p := b.Position
+		r.Position = &incident.Position{
+			Lat: p.Lat(), Lon: p.Lon(), Source: incident.GNSS, Age: time.Duration(p.AgeMs) * time.Millisecond,
+		}
+	}
+}
+
+// early applies the events about an alarm that were stored before it.
+func (t *tx) early(d *device, r *record) error {
+	var found []Arrival
+	err := t.rows(`SELECT message, received_at FROM events WHERE device = ? AND alarm = ? ORDER BY event`,
+		[]any{d.num, r.key.alarm[:]}, func(scan func(...any) error) (bool, error) {
+			var msg []byte
+			var at int64
+			if err := scan(&msg, &at); err != nil {
+				return false, err
+			}
+			e, err := wire.Peek(msg)
+			found = append(found, Arrival{e, msg, time.UnixMilli(at).UTC()})
+			return true, err
+		})
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		if _, ok := found[i].Event.Body.(*wire.AlarmRaised); !ok {
+			if err := t.noted(d, r.key.alarm, &found[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// noted brings what a device reports of an alarm into its incident, if there
+// is one already.
+func (t *tx) noted(d *device, alarm wire.AlarmID, a *Arrival) error {
+	r, err := t.incident(`WHERE i.device = ? AND i.alarm = ?`, d.num, alarm[:])
+	if err != nil || r == nil {
+		return err
+	}
+	switch b := a.Event.Body.(type) {
+	case *wire.AlarmCleared:
+		by := b.By.String()
+		if b.By == wire.ClearedByOfficer && b.Officer != "" {
+			by = b.Officer
+		}
+		r.Clear(by, a.Received)
+	case *wire.NoticeShown:
+		r.Show(b.Rev, incident.State(b.State.String()), a.Received)
+		if err := t.exec(`DELETE FROM notices WHERE incident = ? AND rev <= ?`, r.ID, int64(min(b.Rev, 1<<62))); err != nil {
+			return err
+		}
+		t.change(Change{Kind: NoticeChanged, Device: d.id})
+	}
+	t.touch(r)
+	return nil
+}
+
+// step is a step that a person takes.
+func (s *Store) step(ctx context.Context, id int64, step func(i *incident.Incident, at time.Time) error) (*incident.Incident, error) {
+	err := s.update(ctx, func(t *tx) error {
+		r, err := t.incident(`WHERE i.incident = ?`, id)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return fmt.Errorf("%w: incident %d", ErrNotFound, id)
+		}
+		if err := step(&r.Incident, t.at); err != nil {
+			return fmt.Errorf("incident %d: %w", id, err)
+		}
+		t.touch(r)
+		state, ok := r.State.Notice()
+		if !ok {
+			return nil
+		}
+		unit := ""
+		if r.State == incident.Dispatched {
+			unit = r.Dispatched.Unit
+		}
+		t.change(Change{Kind: NoticeChanged, Device: r.Device})
+		return t.exec(`INSERT INTO notices (incident, device, alarm, rev, state, unit, since) VALUES (?,?,?,?,?,?,?)
+			ON CONFLICT (incident) DO UPDATE SET rev = excluded.rev, state = excluded.state, unit = excluded.unit, since = excluded.since`,
+			r.ID, r.key.device, r.key.alarm[:], int64(r.Rev), state, unit, t.at.UnixMilli())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Incident(ctx, id)
+}
+
+// Acknowledge takes the step of that name, makes the notice that tells the
+// device, and returns the incident as it is then, with its timeline. The error
+// wraps [ErrNotFound], [incident.ErrState] or [incident.ErrField].
+func (s *Store) Acknowledge(ctx context.Context, id int64, by string) (*incident.Incident, error) {
+	return s.step(ctx, id, func(i *incident.Incident, at time.Time) error { return i.Acknowledge(by, at) })
+}
+
+// Dispatch is like [Store.Acknowledge].
+func (s *Store) Dispatch(ctx context.Context, id int64, by, unit string) (*incident.Incident, error) {
+	return s.step(ctx, id, func(i *incident.Incident, at time.Time) error { return i.Dispatch(by, unit, at) })
+}
+
+// CloseIncident is like [Store.Acknowledge].
+func (s *Store) CloseIncident(ctx context.Context, id int64, by string, code incident.Code, note string) (*incident.Incident, error) {
+	return s.step(ctx, id, func(i *incident.Incident, at time.Time) error { return i.Close(by, code, note, at) })
+}
+
+// Incidents returns incidents without their timelines: the most urgent first,
+// then the oldest.
+func (s *Store) Incidents(ctx context.Context, f Filter) ([]incident.Incident, error) {
+	var where []string
+	var args []any
+	if len(f.States) > 0 {
+		where = append(where, "i.state IN (?"+strings.Repeat(",?", len(f.States)-1)+")")
+		for _, st := range f.States {
+			args = append(args, st)
+		}
+	}
+	if f.Device != "" {
+		where, args = append(where, "d.id = ?"), append(args, f.Device)
+	}
+	q := ""
+	if len(where) > 0 {
+		q = "WHERE " + strings.Join(where, " AND ")
+	}
+	if f.Limit > 0 {
+		q += " ORDER BY i.incident DESC LIMIT ?"
+		args = append(args, f.Limit)
+	}
+	q = "SELECT * FROM (" + incidentQuery + q + ") ORDER BY priority, received_at, incident"
+	rows, err := s.read.QueryContext(ctx, q, args...)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	var out []incident.Incident
+	err = each(rows, func(scan func(...any) error) (bool, error) {
+		r, err := scanIncident(scan)
+		if err == nil {
+			out = append(out, r.Incident)
+		}
+		return true, err
+	})
+	return out, err
+}
+
+// Incident returns one with its timeline. The error wraps [ErrNotFound].
+func (s *Store) Incident(ctx context.Context, id int64) (*incident.Incident, error) {
+	rtx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer func() { _ = rtx.Rollback() }() // it only read
+	rows, err := rtx.QueryContext(ctx, incidentQuery+`WHERE i.incident = ?`, id)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	var found *incident.Incident
+	if err := each(rows, func(scan func(...any) error) (bool, error) {
+		r, err := scanIncident(scan)
+		if err == nil {
+			found = &r.Incident
+		}
+		return true, err
+	}); err != nil {
+		return nil, err
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%w: incident %d", ErrNotFound, id)
+	}
+	if rows, err = rtx.QueryContext(ctx, `SELECT at, what, by, detail FROM timeline WHERE incident = ? ORDER BY entry`, id); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return found, each(rows, func(scan func(...any) error) (bool, error) {
+		var e incident.Entry
+		var at sql.NullInt64
+		err := scan(&at, &e.What, &e.By, &e.Detail)
+		e.At = fromMillis(at)
+		found.Timeline = append(found.Timeline, e)
+		return true, err
+	})
+}
+
+// Pending returns the notices that devices have not answered, of one device
+// or, for "", of all.
+func (s *Store) Pending(ctx context.Context, device string) ([]PendingNotice, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT d.id, n.alarm, n.rev, n.state, n.unit, n.since
+		FROM notices n JOIN devices d ON d.device = n.device WHERE ?1 = '' OR d.id = ?1 ORDER BY n.incident`, device)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	var out []PendingNotice
+	err = each(rows, func(scan func(...any) error) (bool, error) {
+		var p PendingNotice
+		var alarm []byte
+		var since sql.NullInt64
+		if err := scan(&p.Device, &alarm, &p.Notice.Rev, &p.Notice.State, &p.Notice.Unit, &since); err != nil {
+			return false, err
+		}
+		p.Notice.Alarm, p.Since = wire.AlarmID(alarm), fromMillis(since)
+		out = append(out, p)
+		return true, nil
+	})
+	return out, err
+}
+
+func (t *tx) touch(r *record) {
+	r.changed = true
+	t.change(Change{Kind: IncidentChanged, Incident: r.ID})
+}

@@ -1,0 +1,568 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+var (
+	key   = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
+	noon  = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	one   = wire.StreamID{1}
+	two   = wire.StreamID{2}
+	fire1 = wire.AlarmID{0xf1}
+)
+
+func registration(id string, kind store.DeviceKind) store.Registration {
+	return store.Registration{ID: id, Kind: kind, Name: "name of " + id, Key: key.Public().(ed25519.PublicKey)}
+}
+
+// open opens a store with one box and one car and closes it after the test.
+func open(t testing.TB, file string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), file, func() time.Time { return noon })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Shut(); err != nil {
+			t.Error(err)
+		}
+	})
+	box := registration("box-01", store.AlarmBox)
+	box.At = &store.Point{Lat: 30.1, Lon: 103.1}
+	if err := s.Register(t.Context(), box, registration("car-01", store.PatrolCar)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func fresh(t testing.TB) *store.Store { return open(t, filepath.Join(t.TempDir(), "centre.db")) }
+
+// A lane of a device that makes events in order.
+type source struct {
+	t      testing.TB
+	device string
+	stream wire.StreamID
+	lane   wire.Lane
+	seq    uint64
+	prev   wire.Hash
+	edit   func(*wire.Event)
+}
+
+func (s *source) next(b wire.Body) store.Arrival {
+	s.t.Helper()
+	s.seq++
+	e := &wire.Event{
+		Device: s.device, Stream: s.stream, Lane: s.lane, Seq: s.seq, Prev: s.prev, Boot: 1,
+		Mono: time.Duration(s.seq) * time.Second,
+		Wall: wire.Wall{UnixMilli: noon.UnixMilli() + int64(s.seq)*1000, Source: wire.WallGNSS, Uncertainty: 50 * time.Millisecond},
+		Body: b,
+	}
+	if s.edit != nil {
+		s.edit(e)
+	}
+	msg, err := wire.Seal(e, key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.prev = wire.HashOf(msg)
+	return store.Arrival{Event: e, Message: msg, Received: noon.Add(time.Duration(s.seq) * time.Second)}
+}
+
+func lane(t testing.TB, device string, l wire.Lane) *source {
+	return &source{t: t, device: device, stream: one, lane: l}
+}
+
+func commit(t testing.TB, s *store.Store, as ...store.Arrival) store.Committed {
+	t.Helper()
+	c, err := s.Commit(t.Context(), store.Batch{Arrivals: as})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func hello(t testing.TB, s *store.Store, device string, stream wire.StreamID, w map[wire.Lane]wire.Window) store.Committed {
+	t.Helper()
+	c, err := s.Commit(t.Context(), store.Batch{Greetings: []store.Greeting{{
+		Hello: &wire.Hello{Device: device, Stream: stream, Boot: 1, Firmware: "1.2.3", Window: w}, Received: noon,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func device(t testing.TB, s *store.Store, id string) *store.Device {
+	t.Helper()
+	d, err := s.Device(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func only(t testing.TB, s *store.Store) *incident.Incident {
+	t.Helper()
+	is, err := s.Incidents(t.Context(), store.Filter{})
+	if err != nil || len(is) != 1 {
+		t.Fatalf("%d incidents, %v: want one", len(is), err)
+	}
+	i, err := s.Incident(t.Context(), is[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func raised(press uint64) *wire.AlarmRaised {
+	return &wire.AlarmRaised{Alarm: fire1, Kind: wire.Fire, Button: "fire", Press: press}
+}
+
+func wants[T any](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+}
+
+func TestAlarmToClose(t *testing.T) {
+	s := fresh(t)
+	ctx := t.Context()
+	alarm, duty := lane(t, "box-01", wire.Alarm), lane(t, "box-01", wire.Duty)
+	alarm.edit = func(e *wire.Event) { e.Officer, e.Drill = "P-1", true }
+	c := commit(t, s, alarm.next(raised(1)), alarm.next(raised(2)))
+	wants(t, "acks", c.Acks, []store.DeviceAck{{Device: "box-01", Ack: wire.Ack{
+		Stream: one, UpTo: map[wire.Lane]uint64{wire.Alarm: 2, wire.Duty: 0, wire.Track: 0},
+	}}})
+	i := only(t, s)
+	want := &incident.Incident{
+		ID: i.ID, Rev: 1, State: incident.Open, Kind: "fire", Drill: true, Priority: incident.Kind("fire").Priority(),
+		Device: "box-01", DeviceName: "name of box-01", Alarm: fire1, Presses: 2,
+		Pressed:  incident.Moment{Time: noon.Add(time.Second), Source: wire.WallGNSS, Uncertainty: 50 * time.Millisecond},
+		Received: noon.Add(time.Second),
+		Position: &incident.Position{Lat: 30.1, Lon: 103.1, Source: incident.Surveyed}, Officer: "P-1",
+		Timeline: []incident.Entry{
+			{At: noon.Add(time.Second), What: "opened", By: "box-01", Detail: "fire"},
+			{At: noon.Add(2 * time.Second), What: "pressed", By: "box-01", Detail: "press 2"},
+		},
+	}
+	wants(t, "incident", i, want)
+
+	if _, err := s.Dispatch(ctx, i.ID, "li", "car-01"); !errors.Is(err, incident.ErrState) {
+		t.Errorf("dispatch of an open incident: %v: want ErrState", err)
+	}
+	if _, err := s.Acknowledge(ctx, i.ID+1, "li"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("acknowledge of another incident: %v: want ErrNotFound", err)
+	}
+	if _, err := s.Acknowledge(ctx, i.ID, ""); !errors.Is(err, incident.ErrField) {
+		t.Errorf("acknowledge by nobody: %v: want ErrField", err)
+	}
+	i, err := s.Acknowledge(ctx, i.ID, "li")
+	if err != nil || i.Rev != 2 || i.State != incident.Acknowledged || i.Acknowledged.By != "li" || !i.Acknowledged.At.Equal(noon) {
+		t.Fatalf("acknowledged: %+v, %v", i, err)
+	}
+	if i, err = s.Dispatch(ctx, i.ID, "li", "car-01"); err != nil || i.Rev != 3 {
+		t.Fatalf("dispatched: %+v, %v", i, err)
+	}
+	p, err := s.Pending(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "pending", p, []store.PendingNotice{{
+		Device: "box-01", Since: noon,
+		Notice: wire.Notice{Alarm: fire1, Rev: 3, State: wire.NoticeDispatched, Unit: "car-01"},
+	}})
+	commit(t, s, duty.next(&wire.NoticeShown{Alarm: fire1, Rev: 2, State: wire.NoticeAcknowledged}))
+	if p, _ := s.Pending(ctx, "box-01"); len(p) != 1 {
+		t.Errorf("an older receipt ended the notice")
+	}
+	commit(t, s, duty.next(&wire.NoticeShown{Alarm: fire1, Rev: 3, State: wire.NoticeDispatched}))
+	if p, _ := s.Pending(ctx, "box-01"); len(p) != 0 {
+		t.Errorf("pending after the receipt: %v", p)
+	}
+	if _, err = s.CloseIncident(ctx, i.ID, "li", incident.Drill, "as planned"); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, alarm.next(&wire.AlarmCleared{Alarm: fire1, By: wire.ClearedByCentre}))
+	i = only(t, s)
+	var whats []string
+	for _, e := range i.Timeline {
+		whats = append(whats, e.What)
+	}
+	wants(t, "timeline", whats, []string{"opened", "pressed", "acknowledged", "dispatched", "shown", "shown", "closed", "cleared"})
+	wants(t, "shown", i.Shown, &incident.Receipt{Rev: 3, State: incident.Dispatched, At: noon.Add(2 * time.Second)})
+	wants(t, "cleared", i.Cleared, &incident.Clearing{By: "centre", At: noon.Add(3 * time.Second)})
+	open, err := s.Incidents(ctx, store.Filter{States: []incident.State{incident.Open, incident.Acknowledged}})
+	if err != nil || len(open) != 0 {
+		t.Errorf("open incidents: %v, %v: want none", open, err)
+	}
+}
+
+// What follows from a set of events does not depend on the order in which
+// they come.
+func TestOutOfOrder(t *testing.T) {
+	s := fresh(t)
+	alarm, duty := lane(t, "car-01", wire.Alarm), lane(t, "car-01", wire.Duty)
+	alarm.edit = func(e *wire.Event) {
+		if e.Seq == 1 {
+			e.Wall = wire.Wall{Source: wire.WallNone}
+		}
+	}
+	first := alarm.next(raised(1))
+	second := alarm.next(&wire.AlarmRaised{
+		Alarm: fire1, Kind: wire.Fire, Button: "fire", Press: 2,
+		Position: &wire.Position{LatE7: 300000000, LonE7: 1030000000, AgeMs: 1500},
+	})
+	cleared := alarm.next(&wire.AlarmCleared{Alarm: fire1, By: wire.ClearedByOfficer, Officer: "P-9"})
+	shown := duty.next(&wire.NoticeShown{Alarm: fire1, Rev: 2, State: wire.NoticeAcknowledged})
+	on, off := duty.next(&wire.SignOn{Officer: "P-1"}), duty.next(&wire.SignOff{Officer: "P-1", Reason: "finger"})
+
+	c := commit(t, s, off, shown, cleared)
+	wants(t, "acks", c.Acks[0].Ack.UpTo, map[wire.Lane]uint64{wire.Alarm: 0, wire.Duty: 1, wire.Track: 0})
+	commit(t, s, second)
+	i := only(t, s)
+	if i.Cleared == nil || i.Cleared.By != "P-9" || i.Shown == nil || i.Presses != 2 || i.Position == nil ||
+		i.Position.Age != 1500*time.Millisecond || i.Position.Source != incident.GNSS || len(i.Missing) != 0 {
+		t.Errorf("incident after the second press: %+v", i)
+	}
+	wants(t, "gaps", device(t, s, "car-01").Gaps, []store.Gap{
+		{Stream: one, Lane: wire.Alarm, From: 1, To: 1, Why: store.WhyNotYet},
+		{Stream: one, Lane: wire.Duty, From: 2, To: 2, Why: store.WhyNotYet},
+	})
+	c = commit(t, s, on, first)
+	wants(t, "acks", c.Acks[0].Ack.UpTo, map[wire.Lane]uint64{wire.Alarm: 3, wire.Duty: 3, wire.Track: 0})
+	i = only(t, s)
+	if i.Pressed.Source != wire.WallNone || !i.Pressed.Time.IsZero() || i.Presses != 2 {
+		t.Errorf("the first press did not count: %+v", i)
+	}
+	wants(t, "missing", i.Missing, []string{"time", "position"})
+	d := device(t, s, "car-01")
+	if d.Officer != "" || len(d.Gaps) != 0 {
+		t.Errorf("officer %q, gaps %v: want nobody and none", d.Officer, d.Gaps)
+	}
+}
+
+func TestDuplicates(t *testing.T) {
+	s := fresh(t)
+	alarm := lane(t, "box-01", wire.Alarm)
+	a := alarm.next(raised(1))
+	if c := commit(t, s, a, a); c.Stored != 1 || c.Duplicates != 1 {
+		t.Errorf("%+v: want 1 stored, 1 duplicate", c)
+	}
+	c := commit(t, s, a)
+	if c.Stored != 0 || c.Duplicates != 1 || len(c.Acks) != 1 || c.Acks[0].Ack.UpTo[wire.Alarm] != 1 {
+		t.Errorf("%+v: want a duplicate that is acknowledged again", c)
+	}
+	if i := only(t, s); len(i.Timeline) != 1 {
+		t.Errorf("timeline %v: want one entry", i.Timeline)
+	}
+}
+
+// A number that another event has: the second is kept aside, and its alarm
+// counts.
+func TestTwoEventsOfOneNumber(t *testing.T) {
+	s := fresh(t)
+	commit(t, s, lane(t, "box-01", wire.Alarm).next(raised(1)))
+	other := *raised(1)
+	other.Alarm = wire.AlarmID{2}
+	again := lane(t, "box-01", wire.Alarm).next(&other)
+	commit(t, s, again)
+	commit(t, s, again)
+	is, err := s.Incidents(t.Context(), store.Filter{Device: "box-01"})
+	if err != nil || len(is) != 2 {
+		t.Errorf("%d incidents, %v: want 2", len(is), err)
+	}
+	wants(t, "gaps", device(t, s, "box-01").Gaps, []store.Gap{{Stream: one, Lane: wire.Alarm, From: 1, To: 1, Why: store.WhyTwice}})
+}
+
+// A hello says what will never come; what comes after all leaves the gap.
+func TestNever(t *testing.T) {
+	s := fresh(t)
+	duty := lane(t, "box-01", wire.Duty)
+	var as []store.Arrival
+	for range 12 {
+		as = append(as, duty.next(&wire.SignRefused{Reason: "no_match"}))
+	}
+	window := func(oldest, next uint64) map[wire.Lane]wire.Window {
+		return map[wire.Lane]wire.Window{wire.Duty: {Oldest: oldest, Next: next}, 9: {Oldest: 5, Next: 5}}
+	}
+	upTo := func(c store.Committed) uint64 { return c.Acks[0].Ack.UpTo[wire.Duty] }
+	gap := func(from, to uint64) store.Gap {
+		return store.Gap{Stream: one, Lane: wire.Duty, From: from, To: to, Why: store.WhyNever}
+	}
+	if got := upTo(commit(t, s, as[3], as[7], as[10])); got != 0 {
+		t.Errorf("up to %d: want 0", got)
+	}
+	// The 8th is stored, so 7 and 8 follow from oldest = 7.
+	if got := upTo(hello(t, s, "box-01", one, window(7, 13))); got != 6 {
+		t.Errorf("up to %d: want 6", got)
+	}
+	if got := upTo(commit(t, s, as[6])); got != 8 {
+		t.Errorf("up to %d: want 8", got)
+	}
+	wants(t, "gaps", device(t, s, "box-01").Gaps, []store.Gap{
+		gap(1, 3), gap(5, 6),
+		{Stream: one, Lane: wire.Duty, From: 9, To: 10, Why: store.WhyNotYet},
+	})
+	commit(t, s, as[1], as[5])
+	wants(t, "gaps", device(t, s, "box-01").Gaps[:3], []store.Gap{gap(1, 1), gap(3, 3), gap(5, 5)})
+	commit(t, s, as[0], as[2], as[4])
+	if got := upTo(hello(t, s, "box-01", one, window(7, 13))); got != 8 {
+		t.Errorf("an older hello moved up-to to %d", got)
+	}
+	if got := upTo(commit(t, s, as[8], as[9])); got != 11 {
+		t.Errorf("up to %d: want 11", got)
+	}
+	d := device(t, s, "box-01")
+	wants(t, "gaps at the end", d.Gaps, nil)
+	wants(t, "streams", d.Streams, []store.Stream{{ID: one, Lanes: map[wire.Lane]store.LaneState{wire.Duty: {UpTo: 11, Highest: 11}}}})
+	if d.Firmware != "1.2.3" {
+		t.Errorf("firmware %q", d.Firmware)
+	}
+	// The whole number space is only a range.
+	if got := upTo(hello(t, s, "box-01", two, window(1<<62, 1<<62))); got != 1<<62-1 {
+		t.Errorf("up to %d: want %d", got, uint64(1<<62-1))
+	}
+}
+
+func TestHashChain(t *testing.T) {
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 2}} {
+		s := fresh(t)
+		duty := lane(t, "box-01", wire.Duty)
+		as := []store.Arrival{duty.next(&wire.SignRefused{Reason: "no_match"})}
+		duty.prev = wire.Hash{1}
+		as = append(as, duty.next(&wire.SignRefused{Reason: "no_match"}), duty.next(&wire.SignRefused{Reason: "no_match"}))
+		for _, n := range order {
+			commit(t, s, as[n])
+		}
+		wants(t, "gaps", device(t, s, "box-01").Gaps, []store.Gap{{Stream: one, Lane: wire.Duty, From: 2, To: 2, Why: store.WhyChain}})
+	}
+}
+
+// A second stream is newer than the first, whatever its numbers.
+func TestSecondStream(t *testing.T) {
+	s := fresh(t)
+	old, renewed := lane(t, "car-01", wire.Duty), lane(t, "car-01", wire.Duty)
+	renewed.stream = two
+	commit(t, s, old.next(&wire.SignOn{Officer: "P-1"}), old.next(&wire.SignOn{Officer: "P-2"}))
+	late := old.next(&wire.SignOn{Officer: "P-3"})
+	c := commit(t, s, renewed.next(&wire.SignOn{Officer: "P-4"}), late)
+	if len(c.Acks) != 2 {
+		t.Errorf("acks %v: want one for each stream", c.Acks)
+	}
+	if d := device(t, s, "car-01"); d.Officer != "P-4" || len(d.Streams) != 2 || d.Streams[1].ID != two {
+		t.Errorf("officer %q, streams %v", d.Officer, d.Streams)
+	}
+}
+
+func TestFaultsAndHealth(t *testing.T) {
+	s := fresh(t)
+	duty := lane(t, "box-01", wire.Duty)
+	begin := duty.next(&wire.Fault{Code: "gps_lost", Active: true, Detail: "no data"})
+	h := duty.next(wire.NewHealth(time.Minute, "9.9", map[wire.Lane]uint64{wire.Track: 7}))
+	again := duty.next(&wire.Fault{Code: "gps_lost", Active: true, Detail: "still"})
+	end := duty.next(&wire.Fault{Code: "gps_lost"})
+	commit(t, s, begin, h, again)
+	d := device(t, s, "box-01")
+	wants(t, "faults", d.Faults, []store.Fault{{Code: "gps_lost", Detail: "still", Since: noon.Add(time.Second)}})
+	wants(t, "queue", d.Queue, map[wire.Lane]uint64{wire.Alarm: 0, wire.Duty: 0, wire.Track: 7})
+	if d.Firmware != "9.9" || !d.LastHeard.Equal(noon.Add(3*time.Second)) {
+		t.Errorf("firmware %q, heard %v", d.Firmware, d.LastHeard)
+	}
+	commit(t, s, end)
+	wants(t, "faults", device(t, s, "box-01").Faults, nil)
+
+	s = fresh(t)
+	commit(t, s, end, again)
+	wants(t, "faults after an older one came late", device(t, s, "box-01").Faults, nil)
+}
+
+func TestTrack(t *testing.T) {
+	s := fresh(t)
+	src := lane(t, "car-01", wire.Track)
+	at := func(sec int64) wire.TrackFix {
+		return wire.TrackFix{
+			Time: noon.UnixMilli() + sec*1000, LatE6: 30e6 + sec, LonE6: 103e6, Alt: 500, Speed: 123, HDOP: 9,
+			Flags: wire.Fix3D | wire.HasSpeed | wire.HasHDOP,
+		}
+	}
+	early := src.next(&wire.TrackBatch{Fixes: []wire.TrackFix{at(1), at(2)}})
+	late := src.next(&wire.TrackBatch{Fixes: []wire.TrackFix{at(3), at(4), at(40_000)}})
+	commit(t, s, late)
+	commit(t, s, early)
+	speed, hdop := 12.3, 0.9
+	d := device(t, s, "car-01")
+	wants(t, "last fix", d.LastFix, &store.Fix{
+		Time: noon.Add(4 * time.Second), Point: store.Point{Lat: 30.000004, Lon: 103}, Mode: 3, Speed: &speed, HDOP: &hdop,
+	})
+	for _, c := range []struct {
+		from, to time.Time
+		limit    int
+		want     []int
+	}{
+		{want: []int{1, 2, 3, 4, 40_000}},
+		{from: noon.Add(2 * time.Second), to: noon.Add(4 * time.Second), want: []int{2, 3}},
+		{limit: 2, want: []int{4, 40_000}},
+	} {
+		fs, err := s.Track(t.Context(), "car-01", c.from, c.to, c.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for _, f := range fs {
+			got = append(got, int(f.Time.Sub(noon)/time.Second))
+		}
+		wants(t, "track", got, c.want)
+	}
+	if _, err := s.Track(t.Context(), "car-02", time.Time{}, time.Time{}, 0); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("track of nobody: %v: want ErrNotFound", err)
+	}
+}
+
+// Whatever came is there as it came, what this version knows or not.
+func TestEvents(t *testing.T) {
+	s := fresh(t)
+	alarm, duty := lane(t, "box-01", wire.Alarm), lane(t, "box-01", wire.Duty)
+	as := []store.Arrival{
+		duty.next(&wire.UnknownBody{BodyType: 99, Raw: []byte{0xa1, 1, 2}}), alarm.next(raised(1)),
+		duty.next(&wire.SignOn{Officer: "P-1", Extra: wire.Extra{uint64(70): []byte{5}}}),
+	}
+	commit(t, s, as...)
+	rows, err := s.Events(t.Context(), "box-01", store.EventQuery{})
+	if err != nil || len(rows) != 3 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for n, r := range rows {
+		wants(t, "message", r.Message, as[n].Message)
+		wants(t, "event", r.Event, as[n].Event)
+		wants(t, "received", r.Received, as[n].Received)
+	}
+	rows, err = s.Events(t.Context(), "box-01", store.EventQuery{Lane: wire.Duty, After: rows[0].ID, Limit: 1})
+	if err != nil || len(rows) != 1 || rows[0].Event.Seq != 2 {
+		t.Errorf("duty lane after the first: %v, %v", rows, err)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	s := fresh(t)
+	var b store.Batch
+	for n := range store.KeptRefusals + 50 {
+		b.Refusals = append(b.Refusals, store.Refusal{At: noon, Topic: "fs/v1/x/up/alarm", Reason: "signature", Detail: "bad", Size: n})
+	}
+	if _, err := s.Commit(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Refused(t.Context())
+	if err != nil || r.Total != 250 || r.ByReason["signature"] != 250 || len(r.Recent) != store.KeptRefusals || r.Recent[0].Size != 249 {
+		t.Errorf("total %d, %v, %d recent, %v", r.Total, r.ByReason, len(r.Recent), err)
+	}
+}
+
+func TestRegister(t *testing.T) {
+	s := fresh(t)
+	good := registration("box-02", store.AlarmBox)
+	for name, edit := range map[string]func(*store.Registration){
+		"id":   func(r *store.Registration) { r.ID = "Box" },
+		"kind": func(r *store.Registration) { r.Kind = "boat" },
+		"key":  func(r *store.Registration) { r.Key = r.Key[:31] },
+		"lat":  func(r *store.Registration) { r.At = &store.Point{Lat: 90.1} },
+		"lon":  func(r *store.Registration) { r.At = &store.Point{Lon: -181} },
+	} {
+		bad := good
+		edit(&bad)
+		if err := s.Register(t.Context(), good, bad); !errors.Is(err, store.ErrRegister) {
+			t.Errorf("%s: %v: want ErrRegister", name, err)
+		}
+	}
+	if _, err := s.Device(t.Context(), "box-02"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a bad list was registered in part: %v", err)
+	}
+	c := lane(t, "nobody", wire.Duty).next(&wire.SignRefused{})
+	if _, err := s.Commit(t.Context(), store.Batch{Arrivals: []store.Arrival{c}}); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an event of nobody: %v: want ErrNotFound", err)
+	}
+	commit(t, s, lane(t, "box-01", wire.Alarm).next(raised(1)))
+	moved := registration("box-01", store.AlarmBox)
+	moved.Name = "moved"
+	if err := s.Register(t.Context(), moved); err != nil {
+		t.Fatal(err)
+	}
+	if i := only(t, s); i.DeviceName != "moved" {
+		t.Errorf("name %q", i.DeviceName)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	s := fresh(t)
+	all, slow := s.Watch(10), s.Watch(1)
+	commit(t, s, lane(t, "box-01", wire.Alarm).next(raised(1)))
+	i := only(t, s)
+	if _, err := s.Acknowledge(t.Context(), i.ID, "li"); err != nil {
+		t.Fatal(err)
+	}
+	all.Close()
+	all.Close()
+	var got []store.Change
+	for c := range all.Changes() {
+		got = append(got, c)
+	}
+	wants(t, "changes", got, []store.Change{
+		{Kind: store.DeviceChanged, Device: "box-01"},
+		{Kind: store.IncidentChanged, Incident: i.ID},
+		{Kind: store.IncidentChanged, Incident: i.ID},
+		{Kind: store.NoticeChanged, Device: "box-01"},
+	})
+	n := 0
+	for range slow.Changes() { // ends: it fell behind and was cut off
+		n++
+	}
+	if n != 1 {
+		t.Errorf("a watcher of one got %d", n)
+	}
+}
+
+// A commit is there after the database is opened anew, and an event that was
+// committed before is a duplicate then.
+func TestReopen(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a b%20?.db")
+	ctx := context.Background()
+	a := lane(t, "box-01", wire.Alarm).next(raised(1))
+	for n := range 3 {
+		s, err := store.Open(ctx, file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Register(ctx, registration("box-01", store.AlarmBox)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Writable(ctx); err != nil {
+			t.Error(err)
+		}
+		if c := commit(t, s, a); c.Stored != map[bool]int{true: 1}[n == 0] || c.Acks[0].Ack.UpTo[wire.Alarm] != 1 {
+			t.Errorf("opened %d times: %+v", n+1, c)
+		}
+		ack, err := s.Ack(ctx, "box-01", one)
+		if err != nil || ack.UpTo[wire.Alarm] != 1 || len(ack.UpTo) != 3 {
+			t.Errorf("ack %v, %v", ack, err)
+		}
+		if err := s.Shut(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Writable(ctx); err == nil {
+			t.Error("writable after the end")
+		}
+	}
+}
