@@ -1,0 +1,526 @@
+package uplink_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/uplink"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+var (
+	deviceKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
+	centreKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
+)
+
+func pub(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
+
+// A centre keeps what arrived, in memory, and acknowledges it.
+type centre struct {
+	mu      sync.Mutex
+	send    func(topic string, msg []byte)
+	answers bool           // whether it acknowledges at all
+	got     map[string]int // "lane detail" → how often it was delivered
+	order   []string       // first deliveries, in order
+	upTo    map[wire.Lane]uint64
+	hellos  int
+}
+
+func newCentre() *centre {
+	return &centre{answers: true, got: map[string]int{}, upTo: map[wire.Lane]uint64{}}
+}
+
+func (c *centre) receive(topic string, msg []byte) {
+	_, kind, err := wire.ParseUpTopic(topic)
+	if err != nil {
+		panic(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var stream wire.StreamID
+	if kind == wire.HelloKind {
+		h, err := wire.OpenHello(msg, pub(deviceKey))
+		if err != nil {
+			panic(err)
+		}
+		stream = h.Stream
+		c.hellos++
+	} else {
+		e, err := wire.Open(msg, pub(deviceKey))
+		if err != nil {
+			panic(err)
+		}
+		stream = e.Stream
+		what := e.Lane.String() + " " + e.Body.(*wire.Fault).Detail
+		if c.got[what]++; c.got[what] == 1 {
+			c.order = append(c.order, what)
+		}
+		if e.Seq == c.upTo[e.Lane]+1 {
+			c.upTo[e.Lane]++
+		}
+	}
+	if !c.answers {
+		return
+	}
+	c.ack("box-01", stream, centreKey)
+}
+
+func (c *centre) ack(device string, stream wire.StreamID, key ed25519.PrivateKey) {
+	upTo := map[wire.Lane]uint64{}
+	for l, n := range c.upTo {
+		upTo[l] = n
+	}
+	down, err := wire.SealDown(&wire.Down{Device: device, Body: &wire.Ack{Stream: stream, UpTo: upTo}}, key)
+	if err != nil {
+		panic(err)
+	}
+	go c.send(wire.DownTopic(device), down)
+}
+
+func (c *centre) with(f func()) { c.mu.Lock(); defer c.mu.Unlock(); f() }
+
+// A broker is mochi, reached over net.Pipe, with a centre behind it.
+type broker struct {
+	*mochi.Server
+	mu    sync.Mutex
+	down  bool       // refuses connections
+	hole  bool       // new and open connections swallow what is written
+	conns []net.Conn // the device's ends
+	dials int
+}
+
+type swallow struct {
+	net.Conn
+	b *broker
+}
+
+// A black hole keeps the connection open, reads nothing and says nothing.
+func (s swallow) Write(p []byte) (int, error) {
+	s.b.mu.Lock()
+	hole := s.b.hole
+	s.b.mu.Unlock()
+	if hole {
+		return len(p), nil // into the socket's buffer
+	}
+	return s.Conn.Write(p)
+}
+
+func newBroker(t *testing.T, c *centre, hooks ...mochi.Hook) *broker {
+	t.Helper()
+	b := &broker{Server: mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})}
+	for _, h := range append(hooks, new(auth.AllowHook)) {
+		if err := b.AddHook(h, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Serve(); err != nil {
+		t.Fatal(err)
+	}
+	if c != nil {
+		c.send = func(topic string, msg []byte) { b.Publish(topic, msg, false, 0) }
+		if err := b.Subscribe(wire.UpFilter, 1, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) { c.receive(p.TopicName, p.Payload) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+func (b *broker) dial(context.Context, string) (net.Conn, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dials++
+	if b.down {
+		return nil, errors.New("refused")
+	}
+	near, far := net.Pipe()
+	b.conns = append(b.conns, near)
+	go b.EstablishConnection("pipe", far)
+	return swallow{near, b}, nil
+}
+
+func (b *broker) set(down, hole bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.down, b.hole = down, hole
+	if down {
+		for _, c := range b.conns {
+			c.Close()
+		}
+		b.conns = nil
+	}
+}
+
+// A rig is a spool and an uplink in a bubble.
+type rig struct {
+	t      *testing.T
+	s      *spool.Spool
+	u      *uplink.Uplink
+	silent bool
+	notes  []*wire.Notice
+	n      map[wire.Lane]int
+}
+
+func bubble(t *testing.T, servers []string, setup func(*testing.T) uplink.Dialer, f func(*rig)) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	synctest.Test(t, func(t *testing.T) {
+		dial := setup(t)
+		s, err := spool.Open(path, spool.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &rig{t: t, s: s, n: map[wire.Lane]int{}}
+		r.u, err = uplink.New(uplink.Options{
+			Device: "box-01", Stream: s.Stream(), Boot: s.Boot(), Servers: servers, Key: deviceKey, CentreKey: pub(centreKey),
+			Store: s, Dial: dial, OnSilent: func(b bool) { r.silent = b },
+			OnNotice: func(n *wire.Notice) { r.notes = append(r.notes, n) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.u.Run(ctx) }()
+		f(r)
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (r *rig) append(l wire.Lane, times int) {
+	r.t.Helper()
+	for range times {
+		r.n[l]++
+		if _, err := r.s.Append(l, func(s spool.Slot) ([]byte, error) {
+			return wire.Seal(&wire.Event{
+				Device: "box-01", Stream: s.Stream, Lane: l, Seq: s.Seq, Prev: s.Prev, Boot: s.Boot,
+				Body: &wire.Fault{Code: "test", Detail: fmt.Sprint(r.n[l])},
+			}, deviceKey)
+		}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// settled checks that everything has arrived and left the spool.
+func (r *rig) settled(c *centre) {
+	r.t.Helper()
+	synctest.Wait()
+	for l, n := range r.s.Depth() {
+		if n != 0 {
+			r.t.Errorf("lane %v: %d events wait", l, n)
+		}
+	}
+	c.with(func() {
+		for l, n := range r.n {
+			if c.upTo[l] != uint64(n) {
+				r.t.Errorf("lane %v: the centre has %d of %d", l, c.upTo[l], n)
+			}
+		}
+	})
+}
+
+var one = []string{"a:1883"}
+
+func inBubble(t *testing.T, hooks []mochi.Hook, f func(*rig, *broker, *centre)) {
+	t.Helper()
+	var b *broker
+	c := newCentre()
+	bubble(t, one, func(t *testing.T) uplink.Dialer {
+		b = newBroker(t, c, hooks...)
+		return b.dial
+	}, func(r *rig) {
+		f(r, b, c)
+		b.set(true, false)
+		b.Close()
+	})
+}
+
+func TestDelivery(t *testing.T) {
+	inBubble(t, nil, func(r *rig, _ *broker, c *centre) {
+		r.append(wire.Alarm, 3)
+		r.append(wire.Track, 200)
+		time.Sleep(20 * time.Second)
+		r.settled(c)
+		if s := r.u.Status(); !s.Connected || !s.Heard || s.LastAck.IsZero() {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestAlarmOvertakesABacklog(t *testing.T) {
+	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
+		b.set(true, false)
+		r.append(wire.Track, 300)
+		r.append(wire.Duty, 100)
+		r.append(wire.Alarm, 1)
+		b.set(false, false)
+		time.Sleep(3 * time.Minute)
+		r.settled(c)
+		if c.order[0] != "alarm 1" {
+			t.Errorf("first came %q, want the alarm", c.order[0])
+		}
+		// Track may flow only once the window of duty is full.
+		for i := 1; i <= 64; i++ {
+			if want := fmt.Sprintf("duty %d", i); c.order[i] != want {
+				t.Errorf("place %d: %q, want %q", i, c.order[i], want)
+			}
+		}
+	})
+}
+
+func TestTenMinutesOfOutage(t *testing.T) {
+	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
+		time.Sleep(5 * time.Second)
+		b.set(true, false)
+		for range 600 {
+			time.Sleep(time.Second)
+			r.append(wire.Track, 1)
+		}
+		r.append(wire.Alarm, 1)
+		if !r.silent {
+			t.Error("no fault after ten minutes without the centre")
+		}
+		if b.dials > 60 {
+			t.Errorf("%d dials in ten minutes", b.dials)
+		}
+		b.set(false, false)
+		time.Sleep(2 * time.Minute)
+		r.settled(c)
+		if r.silent {
+			t.Error("the fault stays although the centre answers")
+		}
+	})
+}
+
+func TestBlackHoleIsNoticedAndReplaced(t *testing.T) {
+	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
+		time.Sleep(time.Minute)
+		dials := b.dials
+		b.set(false, true)
+		r.append(wire.Alarm, 1)
+		time.Sleep(20 * time.Second)
+		if b.dials == dials {
+			t.Error("no new connection within 20 s of the black hole")
+		}
+		b.set(false, false)
+		time.Sleep(30 * time.Second)
+		r.settled(c)
+	})
+}
+
+func TestACentreThatNeverAnswers(t *testing.T) {
+	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
+		c.with(func() { c.answers = false })
+		r.append(wire.Alarm, 1)
+		time.Sleep(50 * time.Second)
+		if r.silent {
+			t.Error("a fault before a minute has passed")
+		}
+		time.Sleep(20 * time.Second)
+		if !r.silent || r.s.Depth()[wire.Alarm] != 1 {
+			t.Errorf("silent %v, %d alarms wait: want a fault and the alarm kept, PUBACK or not", r.silent, r.s.Depth()[wire.Alarm])
+		}
+		c.with(func() { c.answers = true })
+		time.Sleep(2 * time.Minute)
+		r.settled(c)
+	})
+}
+
+// dropper is a broker that closes the connection in place of a PUBACK.
+type dropper struct {
+	mochi.HookBase
+	mu   sync.Mutex
+	left int
+}
+
+func (*dropper) ID() string           { return "dropper" }
+func (*dropper) Provides(b byte) bool { return b == mochi.OnPublish }
+func (d *dropper) OnPublish(cl *mochi.Client, p packets.Packet) (packets.Packet, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if cl.Net.Inline || d.left == 0 {
+		return p, nil
+	}
+	d.left--
+	cl.Stop(errors.New("dropped"))
+	return p, packets.ErrRejectPacket
+}
+
+func TestABrokerThatDropsBeforePuback(t *testing.T) {
+	inBubble(t, []mochi.Hook{&dropper{left: 20}}, func(r *rig, _ *broker, c *centre) {
+		r.append(wire.Alarm, 5)
+		time.Sleep(30 * time.Minute)
+		r.settled(c)
+	})
+}
+
+func TestSecondServer(t *testing.T) {
+	var first, second *broker
+	c := newCentre()
+	bubble(t, []string{"first:1", "second:2"}, func(t *testing.T) uplink.Dialer {
+		second = newBroker(t, c)
+		first = &broker{Server: second.Server, down: true}
+		return func(ctx context.Context, a string) (net.Conn, error) {
+			if a == "first:1" {
+				return first.dial(ctx, a)
+			}
+			return second.dial(ctx, a)
+		}
+	}, func(r *rig) {
+		r.append(wire.Alarm, 1)
+		time.Sleep(10 * time.Second)
+		r.settled(c)
+		if s := r.u.Status(); s.Server != "second:2" {
+			t.Errorf("on %s, want the second server", s.Server)
+		}
+		first.set(false, false)
+		time.Sleep(6 * time.Minute)
+		if s := r.u.Status(); s.Server != "first:1" || !s.Connected {
+			t.Errorf("on %q, want the return to the first server", s.Server)
+		}
+		first.set(true, false)
+		second.set(true, false)
+		second.Close()
+	})
+}
+
+func TestForgedAnswersDeleteNothing(t *testing.T) {
+	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
+		c.with(func() { c.answers = false })
+		r.append(wire.Alarm, 1)
+		time.Sleep(time.Second)
+		c.with(func() {
+			c.upTo[wire.Alarm] = 1
+			c.ack("box-01", r.s.Stream(), deviceKey)                 // not the centre's key
+			c.ack("box-01", wire.StreamID{9}, centreKey)             // another stream
+			go b.Publish("fs/v1/box-01/down", []byte("x"), false, 0) // noise
+		})
+		time.Sleep(time.Second)
+		if n := r.s.Depth()[wire.Alarm]; n != 1 {
+			t.Errorf("%d alarms wait, want 1", n)
+		}
+		if n := r.u.Status().Refused; n != 3 {
+			t.Errorf("%d refused, want 3", n)
+		}
+	})
+}
+
+func TestNoticesReachTheOwner(t *testing.T) {
+	inBubble(t, nil, func(r *rig, _ *broker, c *centre) {
+		time.Sleep(time.Second)
+		msg, err := wire.SealDown(&wire.Down{Device: "box-01", Body: &wire.Notice{Rev: 2, State: wire.NoticeDispatched, Unit: "car-01"}}, centreKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.send("fs/v1/box-01/down", msg)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(r.notes) != 1 || r.notes[0].Unit != "car-01" {
+			t.Errorf("got %v", r.notes)
+		}
+	})
+}
+
+// The same against a real broker, over TCP.
+func TestMosquitto(t *testing.T) {
+	path := "/usr/sbin/mosquitto"
+	if _, err := os.Stat(path); err != nil {
+		if path, err = exec.LookPath("mosquitto"); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal("mosquitto is not installed, and CI must test against it")
+			}
+			t.Skip("mosquitto is not installed: not tested against a real broker")
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	_, port, _ := net.SplitHostPort(address)
+	l.Close()
+	cmd := exec.CommandContext(t.Context(), path, "-p", port)
+	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+
+	c := newCentre()
+	cl := paho.NewClient(paho.NewClientOptions().AddBroker("tcp://" + address).SetClientID("centre").SetConnectRetry(true).SetConnectRetryInterval(50 * time.Millisecond))
+	if tok := cl.Connect(); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
+		t.Fatalf("mosquitto does not answer: %v", tok.Error())
+	}
+	defer cl.Disconnect(0)
+	c.send = func(topic string, msg []byte) { cl.Publish(topic, 0, false, msg) }
+	if tok := cl.Subscribe(wire.UpFilter, 1, func(_ paho.Client, m paho.Message) { c.receive(m.Topic(), m.Payload()) }); !tok.WaitTimeout(5*time.Second) || tok.Error() != nil {
+		t.Fatal(tok.Error())
+	}
+	s, err := spool.Open(filepath.Join(t.TempDir(), "s"), spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	acked := make(chan uint64, 1000)
+	u, err := uplink.New(uplink.Options{
+		Device: "box-01", Stream: s.Stream(), Boot: 1, Servers: []string{address}, Key: deviceKey, CentreKey: pub(centreKey), Store: s,
+		OnAck: func(l wire.Lane, upTo uint64) {
+			if l == wire.Alarm {
+				acked <- upTo
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	done := make(chan error)
+	go func() { done <- u.Run(ctx) }()
+	r := &rig{t: t, s: s, n: map[wire.Lane]int{}}
+	r.append(wire.Alarm, 100)
+	for n := uint64(0); n < 100; {
+		select {
+		case n = <-acked:
+		case <-ctx.Done():
+			t.Fatalf("the centre acknowledged %d of 100", n)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for what, n := range c.got {
+		if n > 1 {
+			t.Logf("%s was delivered %d times", what, n)
+		}
+	}
+	if d := s.Depth()[wire.Alarm]; d != 0 {
+		t.Errorf("%d alarms wait", d)
+	}
+}
