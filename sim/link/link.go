@@ -181,7 +181,17 @@ func (l *Link) drop(c net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)
-	_ = c.Close()
+	l.end(c)
+}
+
+// end closes a connection, with a reset when it ends because the link was cut.
+// The caller holds l.mu.
+func (l *Link) end(c net.Conn) {
+	if l.state == Cut || l.closed {
+		abort(c)
+	} else {
+		_ = c.Close()
+	}
 }
 
 // serve carries one connection.
@@ -243,8 +253,12 @@ func (l *Link) pass() bool {
 
 // pump copies from src to dst until either ends, then closes both.
 func (l *Link) pump(dst, src net.Conn) {
-	defer dst.Close()
-	defer src.Close()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.end(dst)
+		l.end(src)
+	}()
 	buf := make([]byte, 16<<10)
 	for l.pass() {
 		n, err := src.Read(buf)
