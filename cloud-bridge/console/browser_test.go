@@ -1,0 +1,201 @@
+package console_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// absent skips a test for want of a part, or fails it where all parts must be there.
+func absent(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s", what)
+	}
+	t.Skip(what)
+}
+
+// TestBrowser runs web/desk.browser.mjs in Chromium against a desk over a seeded store.
+// Its screenshots are in .build/screenshots at the top of the repository.
+func TestBrowser(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		absent(t, "node is not installed: apt-get install nodejs")
+	}
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		absent(t, "chromium is not installed: apt-get install chromium")
+	}
+	if _, err := os.Stat("web/node_modules/playwright-core"); err != nil {
+		absent(t, "playwright-core is not installed: run npm ci in cloud-bridge/console/web")
+	}
+	if _, err := os.Stat("dist/maplibre/maplibre-gl.mjs"); err != nil {
+		absent(t, "the map's files are not built: run npm run build in cloud-bridge/console/web")
+	}
+	shots, err := filepath.Abs("../../.build/screenshots")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStage(t)
+	run := exec.CommandContext(t.Context(), node, "desk.browser.mjs", s.desk.URL, s.control.URL, shots)
+	run.Dir = "web"
+	run.Env = append(os.Environ(), "CHROMIUM="+chromium)
+	out, err := run.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Errorf("the browser's run: %v", err)
+	}
+}
+
+// stage is one address of a desk whose world can be exchanged, and whose link can be cut.
+type stage struct {
+	t             *testing.T
+	desk, control *httptest.Server
+
+	mu    sync.Mutex
+	world *world
+	cut   bool
+	conns map[net.Conn]bool
+	last  wire.AlarmID
+	box   string
+}
+
+func newStage(t *testing.T) *stage {
+	s := &stage{t: t, world: newWorld(t, nil), conns: make(map[net.Conn]bool)}
+	s.desk = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		desk := s.world.desk
+		s.mu.Unlock()
+		desk.ServeHTTP(w, r)
+	}))
+	s.desk.Config.ConnState = func(c net.Conn, state http.ConnState) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.conns[c] = state != http.StateClosed
+		if s.cut && state == http.StateNew {
+			_ = c.Close() // As if nobody listened.
+		}
+	}
+	s.desk.Start()
+	s.control = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.do(r); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
+	}))
+	t.Cleanup(func() {
+		_ = s.world.desk.Close()
+		s.desk.Close()
+		s.control.Close()
+	})
+	return s
+}
+
+// do takes one of the world's verbs.
+func (s *stage) do(r *http.Request) error {
+	q := r.URL.Query()
+	s.mu.Lock()
+	w := s.world
+	s.mu.Unlock()
+	switch r.URL.Path {
+	case "/reset": // a new, quiet world with cars on the road
+		fresh := newWorld(s.t, nil)
+		seedCalm(fresh)
+		s.mu.Lock()
+		s.world = fresh
+		s.mu.Unlock()
+		return w.desk.Close() // Its readers come back to the new one.
+	case "/busy":
+		seedBusy(w)
+	case "/press":
+		kind, err := wire.ParseAlarmKind(q.Get("kind"))
+		if err != nil {
+			return err
+		}
+		age, _ := strconv.Atoi(q.Get("age"))
+		s.last, s.box = w.press(q.Get("device"), kind, time.Duration(age)*time.Second), q.Get("device")
+	case "/shown": // the last box says that its lamps show what it was told
+		pending, err := w.db.Pending(r.Context(), s.box)
+		if err != nil {
+			return err
+		}
+		for _, p := range pending {
+			w.send(p.Device, wire.Duty, 0, &wire.NoticeShown{Alarm: p.Notice.Alarm, Rev: p.Notice.Rev, State: p.Notice.State})
+		}
+	case "/cut", "/restore":
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.cut = r.URL.Path == "/cut"
+		for c, open := range s.conns {
+			if s.cut && open {
+				_ = c.Close()
+			}
+		}
+	default:
+		return errors.New("no verb " + r.URL.Path)
+	}
+	return nil
+}
+
+// seedCalm lets boxes beat and cars drive; one car's last fix is old.
+func seedCalm(w *world) {
+	for _, p := range places {
+		if p.id != "box-06" {
+			w.health(p.id, map[wire.Lane]uint64{wire.Alarm: 0, wire.Duty: 0, wire.Track: uint64(len(p.name))})
+		}
+	}
+	w.fix("car-01", 40*time.Second, 30.1080, 103.1180, 200)
+	w.fix("car-01", time.Second, 30.1052, 103.1168, 212)
+	w.fix("car-02", 28*time.Second, 30.0991, 103.1290, 45)
+	w.fix("car-03", 14*time.Minute, 30.1023, 103.1207, 90) // beside box-01, a quarter of an hour ago
+	w.send("car-01", wire.Duty, 0, &wire.SignOn{Officer: "P-1001", Slot: 1, Score: 140})
+}
+
+// seedBusy adds incidents of every sort and devices with every trouble.
+func seedBusy(w *world) {
+	seedCalm(w)
+	w.press("box-01", wire.Panic, 42*time.Second, func(a *wire.AlarmRaised) { a.Silent = true })
+	fire := wire.NewAlarmID()
+	for press := range uint64(3) {
+		w.send("box-02", wire.Alarm, 95*time.Second, &wire.AlarmRaised{Alarm: fire, Kind: wire.Fire, Button: "fire", Press: press + 1})
+	}
+	w.send("box-05", wire.Alarm, 0, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Medical, Button: "medical", Press: 1},
+		func(e *wire.Event) { e.Wall = wire.Wall{} })
+	w.press("box-03", wire.Medical, 21*time.Minute)
+	w.send("box-04", wire.Alarm, 5*time.Second, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: "panic", Press: 1},
+		func(e *wire.Event) { e.Drill = true; e.Wall.Uncertainty = 90 * time.Second })
+	w.send("car-02", wire.Alarm, 20*time.Second, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: "panic", Press: 1,
+		Position: &wire.Position{LatE7: 300_991_000, LonE7: 1_031_290_000, AgeMs: 4000, HDOP: 9}},
+		func(e *wire.Event) { e.Officer = "P-1002" })
+	w.press("box-06", wire.Fire, 50*time.Minute)
+	step := func(id int, verb, body string) {
+		w.want(200, "POST", fmt.Sprintf("/api/v1/incidents/%d/%s", id, verb), body, nil)
+	}
+	step(4, "acknowledge", `{"by":"李梅"}`)
+	step(6, "acknowledge", `{"by":"王建国"}`)
+	step(6, "dispatch", `{"by":"王建国","unit":"car-01"}`)
+	step(7, "acknowledge", `{"by":"李梅"}`)
+	step(7, "close", `{"by":"李梅","code":"false_alarm","note":"粮库测试烟感"}`)
+	w.send("box-03", wire.Duty, 0, &wire.Fault{Code: "button_stuck:panic", Active: true, Detail: "low for 60 s"})
+	w.send("car-03", wire.Duty, 0, &wire.Fault{Code: "gps_lost", Active: true})
+	w.send("box-05", wire.Duty, 0, wire.NewHealth(time.Minute, "0.2.0", map[wire.Lane]uint64{wire.Duty: 12}), func(e *wire.Event) { e.Seq += 40 })
+	_, err := w.db.Commit(w.t.Context(), store.Batch{Refusals: []store.Refusal{
+		{At: time.Now(), Topic: "fs/v1/box-99/up/alarm", Reason: "unknown device", Detail: "no device box-99 is registered", Size: 311},
+		{At: time.Now(), Topic: "fs/v1/box-01/up/duty", Reason: "bad signature", Detail: strings.Repeat("x", 60), Size: 1204},
+	}})
+	if err != nil {
+		w.t.Error(err)
+	}
+}

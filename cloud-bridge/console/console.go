@@ -1,0 +1,199 @@
+// Package console is the dispatch desk: the centre's HTTP API, its live stream, and the
+// page on which alarms are taken and units sent.
+//
+// It shows what the store holds and passes on what a person decides; each judgement of an
+// incident's states is the store's. It keeps nothing itself. It does not know who sits at
+// the desk: there are no accounts yet, and the name that comes with an action is taken on
+// trust. It listens on nothing: mount the handler, or use Server.
+//
+// The API is described by openapi.yaml, which it serves. Everything that a device or a
+// person wrote reaches the page as text, never as markup, and the page runs no script but
+// its own (a content security policy without inline script or foreign origins).
+package console
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// Options are what a Console is made of.
+type Options struct {
+	Store    Store                       // required
+	Metrics  http.Handler                // answers /metrics; nil: there are none
+	Ready    func(context.Context) error // why events cannot be stored now; nil: always ready
+	MapStyle string                      // http(s) URL of a MapLibre style; empty: the built-in backdrop
+	Version  string                      // of the program; open pages load themselves anew when it changes
+	Log      *slog.Logger                // nil: discarded
+}
+
+// Console serves the desk. It is safe for concurrent use.
+type Console struct {
+	options    Options
+	log        *slog.Logger
+	catalogues map[string]catalogue
+	pages      map[string]*template.Template
+	assets     *assets
+	policy     string
+	mux        *http.ServeMux
+	handler    http.Handler
+
+	closed    chan struct{}
+	closeOnce sync.Once
+}
+
+// New makes a Console. It fails on an unusable MapStyle and on files that were built
+// into the program wrongly.
+func New(options Options) (*Console, error) {
+	c := &Console{options: options, log: options.Log, closed: make(chan struct{})}
+	if options.Store == nil {
+		return nil, errors.New("console: Store is required")
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if c.policy, err = contentPolicy(options.MapStyle); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	if c.catalogues, err = loadCatalogues(); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	if c.pages, err = loadPages(c.catalogues); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	if c.assets, err = loadAssets(); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	c.mux = c.routes()
+	c.handler = c.protect(http.HandlerFunc(c.route))
+	return c, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.ServeHTTP(w, r) }
+
+// Close ends the open streams, which would otherwise keep an http.Server from shutting
+// down. It may be called more than once; the error is always nil.
+func (c *Console) Close() error {
+	c.closeOnce.Do(func() { close(c.closed) })
+	return nil
+}
+
+// Server is an http.Server around the Console, with limits on what a client may take: 5 s
+// for the header, 15 s for a request, 30 s for an answer (the stream has its own, per
+// write) and 16 KiB of header. Its Shutdown ends the streams.
+func (c *Console) Server() *http.Server {
+	server := &http.Server{
+		Handler:           c,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelWarn),
+	}
+	server.RegisterOnShutdown(func() { _ = c.Close() })
+	return server
+}
+
+func (c *Console) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	api := func(pattern string, answer func(*http.Request, http.ResponseWriter) (any, error)) {
+		mux.HandleFunc(pattern, c.api(answer))
+	}
+	api("GET /api/v1/incidents", c.listIncidents)
+	api("GET /api/v1/incidents/{id}", c.getIncident)
+	api("POST /api/v1/incidents/{id}/acknowledge", c.acknowledge)
+	api("POST /api/v1/incidents/{id}/dispatch", c.dispatch)
+	api("POST /api/v1/incidents/{id}/close", c.closeIncident)
+	api("GET /api/v1/devices", c.listDevices)
+	api("GET /api/v1/devices/{id}", c.getDevice)
+	api("GET /api/v1/devices/{id}/events", c.listEvents)
+	api("GET /api/v1/devices/{id}/track", c.getTrack)
+	api("GET /api/v1/refused", c.getRefused)
+	mux.HandleFunc("GET /api/v1/stream", c.stream)
+	mux.HandleFunc("GET /api/v1/openapi.yaml", serveOpenAPI)
+	api("GET /healthz", c.healthz)
+	api("GET /readyz", c.readyz)
+	if c.options.Metrics != nil {
+		mux.Handle("GET /metrics", c.options.Metrics)
+	}
+	mux.HandleFunc("GET /assets/{hash}/{path...}", c.serveAsset)
+	mux.HandleFunc("GET /{$}", c.servePage)
+	return mux
+}
+
+// protect sets the headers that every answer carries, and refuses requests that a
+// foreign page makes a browser send.
+func (c *Console) protect(next http.Handler) http.Handler {
+	foreign := http.NewCrossOriginProtection()
+	foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := problemf(http.StatusForbidden, "a page of another origin may not do this")
+		p.Field, p.Value, p.Want = "Origin", shorten(r.Header.Get("Origin")), "the desk's own origin"
+		writeProblem(w, p)
+	}))
+	next = foreign.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", c.policy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// route lets the mux find the handler, and makes problem documents of its own refusals.
+func (c *Console) route(w http.ResponseWriter, r *http.Request) {
+	handler, pattern := c.mux.Handler(r)
+	if pattern != "" {
+		c.mux.ServeHTTP(w, r)
+		return
+	}
+	var refusal refusalWriter
+	handler.ServeHTTP(&refusal, r)
+	switch refusal.status {
+	case http.StatusMethodNotAllowed:
+		allow := refusal.Header().Get("Allow")
+		w.Header().Set("Allow", allow)
+		p := problemf(refusal.status, "%s is not for %s: want %s", shorten(r.Method), shorten(r.URL.Path), allow)
+		p.Field, p.Value, p.Want = "method", shorten(r.Method), allow
+		writeProblem(w, p)
+	case http.StatusNotFound:
+		writeProblem(w, problemf(refusal.status, "there is nothing at %s", shorten(r.URL.Path)))
+	default: // a redirect to the clean path
+		c.mux.ServeHTTP(w, r)
+	}
+}
+
+// refusalWriter keeps an answer's status and header, and drops its body.
+type refusalWriter struct {
+	header http.Header
+	status int
+}
+
+// Header implements http.ResponseWriter.
+func (w *refusalWriter) Header() http.Header {
+	if w.header == nil {
+		w.header = make(http.Header)
+	}
+	return w.header
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *refusalWriter) WriteHeader(status int) { w.status = status }
+
+// Write implements http.ResponseWriter.
+func (w *refusalWriter) Write(p []byte) (int, error) { return len(p), nil }

@@ -1,0 +1,98 @@
+package console
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+func viewEvent(row *store.EventRow) (*Event, error) {
+	e := row.Event
+	body, err := json.Marshal(viewBody(e.Body))
+	if err != nil {
+		return nil, fmt.Errorf("event %d: %w", row.ID, err)
+	}
+	return &Event{
+		ID: strconv.FormatInt(row.ID, 10), Stream: e.Stream.String(), Lane: e.Lane.String(), Seq: e.Seq,
+		Boot: e.Boot, MonoMS: e.Mono.Milliseconds(), Wall: viewWall(e.Wall), Officer: e.Officer, Drill: e.Drill,
+		Type: e.Body.Type().String(), Body: body, ReceivedAt: Time{row.Received},
+	}, nil
+}
+
+// viewWall hides a time that comes from a clock that nothing has set.
+func viewWall(w wire.Wall) Stamp {
+	s := Stamp{Source: w.Source.String(), UncertaintyMS: w.Uncertainty.Milliseconds()}
+	if w.Source != wire.WallNone {
+		s.Time = Time{w.Time()}
+	}
+	return s
+}
+
+// viewBody is a body's members in the API's names: degrees, metres, metres a second and
+// seconds, whatever the units on the wire. A body that this version does not know is
+// passed on as the CBOR that came, in hexadecimal.
+func viewBody(body wire.Body) map[string]any {
+	switch b := body.(type) {
+	case *wire.AlarmRaised:
+		m := map[string]any{
+			"alarm": b.Alarm.String(), "kind": b.Kind.String(), "silent": b.Silent,
+			"button": b.Button, "press": b.Press, "position": nil,
+		}
+		if p := b.Position; p != nil {
+			m["position"] = map[string]any{"lat": p.Lat(), "lon": p.Lon(), "age_s": float64(p.AgeMs) / 1000}
+		}
+		return m
+	case *wire.AlarmCleared:
+		return map[string]any{"alarm": b.Alarm.String(), "by": b.By.String(), "officer": b.Officer}
+	case *wire.SignOn:
+		return map[string]any{"officer": b.Officer, "slot": b.Slot, "score": b.Score}
+	case *wire.SignOff:
+		return map[string]any{"officer": b.Officer, "reason": b.Reason}
+	case *wire.SignRefused:
+		return map[string]any{"reason": b.Reason, "slot": b.Slot, "score": b.Score}
+	case *wire.Fault:
+		return map[string]any{"code": b.Code, "active": b.Active, "detail": b.Detail}
+	case *wire.Health:
+		queue := make(map[string]uint64, len(b.Queue))
+		for lane, n := range b.Queue {
+			queue[lane.String()] = n
+		}
+		return map[string]any{
+			"uptime_s": float64(b.UptimeMs) / 1000, "queue": queue, "firmware": b.Firmware, "memory_kib": b.MemoryKiB,
+			"disk_free_kib": b.DiskFreeKiB, "gps": b.GPS, "faults": append([]string{}, b.Faults...),
+		}
+	case *wire.NoticeShown:
+		return map[string]any{"alarm": b.Alarm.String(), "rev": b.Rev, "state": b.State.String()}
+	case *wire.TrackBatch:
+		fixes := make([]map[string]any, 0, len(b.Fixes))
+		for i := range b.Fixes {
+			fixes = append(fixes, viewTrackFix(&b.Fixes[i]))
+		}
+		return map[string]any{"fixes": fixes}
+	case *wire.UnknownBody:
+		return map[string]any{"type": uint64(b.BodyType), "cbor": hex.EncodeToString(b.Raw)}
+	}
+	return map[string]any{}
+}
+
+func viewTrackFix(f *wire.TrackFix) map[string]any {
+	m := map[string]any{"time": Time{time.UnixMilli(f.Time)}, "lat": f.Lat(), "lon": f.Lon(), "mode": 2}
+	if f.Flags&wire.Fix3D != 0 {
+		m["mode"] = 3
+	}
+	given := func(flag wire.TrackFlag, name string, value float64) {
+		if f.Flags&flag != 0 {
+			m[name] = value
+		}
+	}
+	given(wire.HasAlt, "alt", float64(f.Alt))
+	given(wire.HasSpeed, "speed", float64(f.Speed)/10)
+	given(wire.HasCourse, "track", float64(f.Course))
+	given(wire.HasHDOP, "hdop", float64(f.HDOP)/10)
+	return m
+}

@@ -1,0 +1,92 @@
+// Requests to the centre, and the live stream.
+
+import { setCentreClock } from "./text.js";
+
+const base = "/api/v1";
+
+// Refusal is an answer that is a problem document (RFC 9457), or no answer at all
+// (status 0).
+export class Refusal extends Error {
+  constructor(status, problem) {
+    super(problem.detail || problem.title || "");
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+async function request(path, options) {
+  let response;
+  try {
+    response = await fetch(base + path, { ...options, signal: AbortSignal.timeout(10_000), cache: "no-store" });
+  } catch (e) {
+    throw new Refusal(0, { detail: String(e.message || e) });
+  }
+  let body = {};
+  try {
+    body = await response.json();
+  } catch {
+    // No JSON: the status must do.
+  }
+  if (!response.ok) throw new Refusal(response.status, body);
+  return body;
+}
+
+export const get = (path) => request(path, {});
+
+export const post = (path, body) =>
+  request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+// The centre beats every 5 s; a link that says nothing for longer than this is dead,
+// whatever the socket believes.
+const silence = 12_000;
+
+// follow keeps the stream open for ever. It calls on.hello at each (re)connect,
+// on.change(kind, object) for each change, and on.lost(since) once when the link is
+// lost, with the last moment (by this machine's clock) at which all was known.
+export function follow(on) {
+  let source, heard, watch, lost = false, attempt = 0;
+
+  const alive = () => { heard = Date.now(); };
+
+  function drop() {
+    source.close();
+    clearInterval(watch);
+    if (!lost) {
+      lost = true;
+      on.lost(heard ?? null);
+    }
+    // Full jitter, so that a district's desks do not come back in step.
+    const wait = 500 + Math.random() * Math.min(10_000, 1000 * 2 ** attempt++);
+    on.retry(wait);
+    setTimeout(open, wait);
+  }
+
+  function open() {
+    const opened = Date.now();
+    source = new EventSource(base + "/stream");
+    source.addEventListener("hello", (e) => {
+      alive();
+      attempt = 0;
+      lost = false;
+      const hello = JSON.parse(e.data);
+      setCentreClock(hello.time);
+      on.hello(hello);
+    });
+    source.addEventListener("beat", (e) => {
+      alive();
+      setCentreClock(JSON.parse(e.data).time);
+    });
+    for (const kind of ["incident", "device", "refused"]) {
+      source.addEventListener(kind, (e) => {
+        alive();
+        on.change(kind, JSON.parse(e.data));
+      });
+    }
+    source.onerror = drop;
+    watch = setInterval(() => {
+      if (Date.now() - Math.max(heard ?? 0, opened) > silence) drop();
+    }, 1000);
+  }
+
+  open();
+}

@@ -1,0 +1,264 @@
+// The dispatch desk: joins what the centre tells with the parts of the page.
+
+import { Refusal, follow, get } from "./api.js";
+import * as detail from "./detail.js";
+import * as strip from "./devices.js";
+import { $, typing } from "./dom.js";
+import * as map from "./map.js";
+import { devices, group, incidents, putDevice, putIncident, states } from "./model.js";
+import * as queue from "./queue.js";
+import * as sound from "./sound.js";
+import { boot, clock, now, setCentreClock, span, t, tickAll } from "./text.js";
+
+let selected = null;
+let loaded = false;
+const wide = matchMedia("(min-width: 900px)");
+
+// The operator. There are no accounts yet: the name is taken on trust, kept in this
+// browser and sent with each action.
+
+const by = $("by");
+by.value = localStorage.getItem("fengsui.by") ?? "";
+const markOperator = () => $("operator").classList.toggle("wanting", by.value.trim() === "");
+markOperator();
+by.addEventListener("input", () => {
+  localStorage.setItem("fengsui.by", by.value.trim());
+  markOperator();
+});
+$("operator").addEventListener("submit", (e) => {
+  e.preventDefault();
+  by.blur();
+});
+
+function operator() {
+  const name = by.value.trim();
+  if (!name) {
+    by.focus();
+    say(t("operator.needed"));
+  }
+  return name;
+}
+
+const say = (text) => { $("say").textContent = text; };
+
+// Drawing. Many changes in one moment cost one drawing.
+
+let due = false;
+function changed() {
+  if (due) return;
+  due = true;
+  queueMicrotask(() => {
+    due = false;
+    queue.draw(selected, choose);
+    detail.draw(selected);
+    strip.draw();
+    map.draw(selected);
+    title();
+  });
+}
+
+function choose(id) {
+  selected = id;
+  history.replaceState(null, "", id ? "#incident=" + id : location.pathname + location.search);
+  document.documentElement.classList.toggle("chosen", !!id);
+  changed();
+  const incident = incidents.get(id);
+  if (incident) map.show(incident);
+}
+
+function title() {
+  const open = group("open");
+  document.title = open.length ? t("title.open", { n: open.length, name: queue.name(open[0]) }) : t("app.title");
+}
+
+// New alarms ring at once and again until somebody takes them.
+
+let lastRing = 0;
+function ring() {
+  const open = group("open");
+  if (!open.length || Date.now() - lastRing < 5000) return;
+  lastRing = Date.now();
+  sound.ring(open.every((i) => i.drill));
+}
+
+function arrived(incident) {
+  if (incident.state !== "open") return;
+  lastRing = 0;
+  ring();
+  say(t("say.alarm", { name: queue.name(incident) }));
+  if (!selected && wide.matches) choose(incident.id);
+}
+
+function drawSound() {
+  const button = $("sound");
+  button.textContent = sound.audible() ? t("sound.on") : sound.blocked() ? t("sound.blocked") : t("sound.off");
+  button.setAttribute("aria-pressed", sound.audible());
+  button.classList.toggle("wanting", !sound.audible());
+}
+$("sound").addEventListener("click", async () => {
+  await sound.toggle();
+  drawSound();
+  if (sound.audible()) sound.ring(true);
+});
+// Any first touch of the page frees a bell that was wanted before.
+for (const gesture of ["pointerdown", "keydown"]) {
+  document.addEventListener(gesture, async (e) => {
+    if (e.target instanceof Node && $("sound").contains(e.target)) return;
+    await sound.unlock();
+    drawSound();
+  }, { once: true });
+}
+drawSound();
+
+// The link. What stands on the page is called live only while the centre is heard.
+
+let staleSince = null, nextTry = 0;
+
+function drawLink() {
+  const live = staleSince === null && loaded;
+  const pill = $("link");
+  pill.dataset.state = staleSince !== null ? "lost" : loaded ? "live" : "connecting";
+  $("link-text").textContent = staleSince !== null ? t("link.lost") : loaded ? t("link.live") : t("link.connecting");
+  document.documentElement.classList.toggle("old", !live);
+  $("stale").hidden = staleSince === null;
+  if (staleSince !== null) {
+    $("stale-age").textContent = t("stale.age", { span: span(now() - staleSince) });
+    const wait = Math.ceil((nextTry - Date.now()) / 1000);
+    $("stale-next").textContent = wait > 0 ? t("stale.next", { n: wait }) : t("stale.trying");
+  }
+}
+
+// While everything is being fetched, changes wait, so that none is undone by an answer
+// that was written before it.
+let waiting = null;
+
+async function fetchAll() {
+  const mine = [];
+  waiting = mine;
+  try {
+    const [open, closed, all, refused] = await Promise.all([
+      get("/incidents?state=open,acknowledged,dispatched&limit=1000"),
+      get("/incidents?state=closed&limit=20"),
+      get("/devices"),
+      get("/refused"),
+    ]);
+    if (waiting !== mine) return; // A later hello has taken over.
+    const before = new Set([...incidents.values()].filter((i) => i.state === "open").map((i) => i.id));
+    const list = [...open.incidents, ...closed.incidents];
+    const have = new Set(list.map((i) => i.id));
+    for (const id of incidents.keys()) if (!have.has(id) && id !== selected) incidents.delete(id);
+    for (const i of list) putIncident(i);
+    devices.clear();
+    for (const d of all.devices) putDevice(d);
+    strip.drawRefused(refused);
+    waiting = null;
+    const first = !loaded;
+    loaded = true;
+    staleSince = null;
+    queue.loaded();
+    for (const [kind, object] of mine) take(kind, object);
+    if (first) chooseFirst();
+    for (const i of group("open")) if (!before.has(i.id)) arrived(i);
+    changed();
+    drawLink();
+  } catch (e) {
+    if (!(e instanceof Refusal)) throw e;
+    if (waiting !== mine) return;
+    setTimeout(() => { if (waiting === mine) fetchAll(); }, 2000);
+  }
+}
+
+function chooseFirst() {
+  const wanted = /^#incident=(\d+)$/.exec(location.hash)?.[1];
+  if (wanted) {
+    choose(wanted);
+    if (!incidents.has(wanted)) detail.refresh(wanted).then(() => choose(wanted));
+  } else if (!selected && wide.matches) {
+    const first = states.slice(0, 3).flatMap((s) => group(s))[0];
+    if (first) choose(first.id);
+  }
+}
+
+function take(kind, object) {
+  if (kind === "incident") {
+    const known = incidents.get(object.id);
+    putIncident(object);
+    if (!known || object.presses > known.presses) arrived(incidents.get(object.id));
+  } else if (kind === "device") putDevice(object);
+  else strip.drawRefused(object);
+  changed();
+}
+
+follow({
+  hello(hello) {
+    if (hello.version !== boot.version) location.reload(); // The centre was updated: so is the page.
+    else fetchAll();
+  },
+  change(kind, object) {
+    if (waiting) waiting.push([kind, object]);
+    else take(kind, object);
+  },
+  lost(heard) {
+    if (staleSince === null && loaded) {
+      staleSince = now() - (heard === null ? 0 : Date.now() - heard);
+      $("stale-text").textContent = t("stale.since", { at: clock(staleSince) });
+    }
+    drawLink();
+  },
+  retry(wait) {
+    nextTry = Date.now() + wait;
+    drawLink();
+  },
+});
+
+// The keyboard. Shortcuts are single letters, off while text is being typed.
+
+document.addEventListener("keydown", (e) => {
+  if (typing() || e.ctrlKey || e.metaKey || e.altKey) return;
+  const order = states.flatMap((s) => group(s)).map((i) => i.id);
+  const move = (by) => {
+    const to = order[Math.min(order.length - 1, Math.max(0, order.indexOf(selected) + by))];
+    if (to) choose(to);
+    document.querySelector('.card[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
+  };
+  const keys = { j: () => move(1), k: () => move(-1), a: () => detail.press("acknowledge"), d: () => detail.press("dispatch"), c: () => detail.press("close") };
+  const act = keys[e.key.toLowerCase()];
+  if (act) {
+    e.preventDefault();
+    act();
+  }
+});
+
+for (const button of document.querySelectorAll(".tabs button")) {
+  button.addEventListener("click", () => {
+    document.documentElement.dataset.tab = button.dataset.tab;
+    choose(null);
+    drawTabs();
+    map.resize();
+  });
+}
+const drawTabs = () => {
+  for (const b of document.querySelectorAll(".tabs button")) b.setAttribute("aria-pressed", b.dataset.tab === document.documentElement.dataset.tab);
+};
+drawTabs();
+$("detail-back").addEventListener("click", () => {
+  choose(null);
+  $("queue").focus();
+});
+
+// Time passes.
+
+let seconds = 0;
+setInterval(() => {
+  $("clock").textContent = clock(now());
+  tickAll();
+  detail.tick();
+  drawLink();
+  ring();
+  if (++seconds % 5 === 0) changed(); // What was live may have grown old.
+}, 1000);
+
+setCentreClock(boot.time);
+detail.setUp(operator, changed);
+drawLink();
+map.start({ assets: boot.assets, built: boot.map_built, styleURL: boot.map_style, onchoose: choose });

@@ -1,0 +1,249 @@
+// One incident: what is known, what was done, and the three things to do.
+
+import { Refusal, get, post } from "./api.js";
+import { $, h, keyed } from "./dom.js";
+import { devices, incidents, mark, pressKnown, putIncident, since, units } from "./model.js";
+import { age, badges, name } from "./queue.js";
+import { clock, distance, span, t, ticking, tx, within } from "./text.js";
+
+const forms = { dispatch: $("form-dispatch"), close: $("form-close") };
+let shown = null; // the incident's id
+let busy = false; // an action is on its way
+
+// setUp wires the buttons. operator() is the name to act under, or "" after it has asked
+// for one; changed() redraws the page.
+export function setUp(operator, changed) {
+  const act = async (verb, body) => {
+    const by = operator();
+    if (!by || busy) return;
+    const id = shown;
+    busy = true;
+    fault(null);
+    buttons();
+    try {
+      putIncident(await post(`/incidents/${id}/${verb}`, { by, ...body }));
+      if (forms[verb]) fold(null);
+    } catch (e) {
+      if (!(e instanceof Refusal)) throw e;
+      fault(e);
+      if (e.status === 409) await refresh(id);
+    } finally {
+      busy = false;
+      changed();
+    }
+  };
+  $("do-acknowledge").addEventListener("click", () => act("acknowledge", {}));
+  $("do-dispatch").addEventListener("click", () => fold("dispatch"));
+  $("do-close").addEventListener("click", () => fold("close"));
+  for (const form of Object.values(forms)) {
+    form.querySelector("[data-cancel]").addEventListener("click", () => fold(null));
+    form.addEventListener("keydown", (e) => { if (e.key === "Escape") fold(null); });
+  }
+  forms.dispatch.elements.other.addEventListener("input", (e) => {
+    if (e.target.value) for (const radio of forms.dispatch.querySelectorAll("[name=unit]")) radio.checked = false;
+  });
+  forms.dispatch.addEventListener("submit", (e) => {
+    e.preventDefault();
+    const data = new FormData(forms.dispatch);
+    const unit = data.get("other").trim() || data.get("unit");
+    if (!unit) return fault(new Refusal(422, { detail: t("dispatch.choose") }), true);
+    act("dispatch", { unit });
+  });
+  forms.close.addEventListener("submit", (e) => {
+    e.preventDefault();
+    const data = new FormData(forms.close);
+    if (!data.get("code")) return fault(new Refusal(422, { detail: t("close.choose") }), true);
+    act("close", { code: data.get("code"), note: data.get("note") });
+  });
+}
+
+// fold opens one of the forms, or none.
+function fold(which) {
+  for (const [verb, form] of Object.entries(forms)) {
+    form.hidden = verb !== which;
+    if (form.hidden) form.reset();
+  }
+  fault(null);
+  buttons();
+  if (which === "dispatch") drawUnits(incidents.get(shown));
+  // The person asked for the form, so the focus may go there.
+  if (which) forms[which].querySelector("input:not([disabled])")?.focus();
+  else if (forms.dispatch.contains(document.activeElement) || forms.close.contains(document.activeElement)) $("detail").focus();
+}
+
+function fault(error, plain = false) {
+  const line = $("act-error");
+  line.hidden = !error;
+  line.textContent = !error ? "" : plain ? error.message
+    : error.status === 0 ? t("error.unreachable")
+    : error.status === 409 ? t("error.conflict", { state: tx("state", error.problem.state ?? "") })
+    : t("error.refused", { status: error.status, detail: error.message });
+}
+
+// press does what a click on one of the three buttons does, for the keyboard.
+export function press(verb) {
+  const button = $("do-" + verb);
+  if (shown && !button.disabled) button.click();
+}
+
+export async function refresh(id) {
+  try {
+    putIncident(await get("/incidents/" + encodeURIComponent(id)));
+    if (id === shown) draw(id);
+  } catch (e) {
+    if (!(e instanceof Refusal)) throw e;
+    // The stream, or the next hello, will bring it.
+  }
+}
+
+function buttons() {
+  const i = incidents.get(shown);
+  if (!i) return;
+  if (i.state !== "acknowledged") forms.dispatch.hidden = true;
+  if (i.state === "closed") forms.close.hidden = true;
+  // The buttons never move: what another desk does must not slide one under a finger
+  // that is about to press.
+  $("do-acknowledge").disabled = busy || i.state !== "open";
+  $("do-dispatch").disabled = busy || i.state !== "acknowledged";
+  $("do-close").disabled = busy || i.state === "closed";
+  $("do-acknowledge").classList.toggle("primary", i.state === "open");
+  $("do-dispatch").title = i.state === "open" ? t("act.first_acknowledge") : "";
+  $("do-dispatch").classList.toggle("primary", i.state === "acknowledged");
+  $("do-close").classList.toggle("primary", i.state === "dispatched");
+  $("do-dispatch").setAttribute("aria-expanded", !forms.dispatch.hidden);
+  $("do-close").setAttribute("aria-expanded", !forms.close.hidden);
+}
+
+// draw shows the incident of that id, or that none is chosen.
+export function draw(id) {
+  const i = incidents.get(id);
+  $("detail-none").hidden = !!i;
+  $("detail-one").hidden = !i;
+  if (!i) {
+    shown = null;
+    return;
+  }
+  if (shown !== id) {
+    shown = id;
+    fold(null);
+    $("detail").scrollTop = 0;
+  }
+  // Only an answer about this incident alone carries its timeline.
+  if (i.timeline) timeline = { id, steps: i.timeline };
+  else if (asked !== mark(i)) {
+    asked = mark(i);
+    refresh(id);
+  }
+  $("detail-title").textContent = name(i);
+  $("detail-age").replaceChildren(age(i));
+  $("detail-badges").replaceChildren(h("span", { class: "badge state " + i.state }, tx("state", i.state)), ...badges(i));
+  drawSteps(i);
+  buttons();
+  drawLamp(i);
+  drawFacts(i);
+  drawTimeline(id);
+  if (!forms.dispatch.hidden) drawUnits(i);
+}
+
+let timeline = { id: null, steps: [] }; // the last one that came
+let asked = ""; // the mark for which it was asked
+
+function drawSteps(i) {
+  const step = (state, title, done, who) =>
+    h("li", { class: done ? "done" : "", "aria-current": i.state === state ? "step" : null },
+      h("b", {}, title), h("span", {}, ...(done ? [h("bdi", {}, who), " ", h("time", {}, clock(done))] : ["–"])));
+  const unit = i.dispatched && (devices.get(i.dispatched.unit)?.name || i.dispatched.unit);
+  $("detail-steps").replaceChildren(
+    step("open", t("state.open"), i.received_at, ""),
+    step("acknowledged", t("state.acknowledged"), i.acknowledged?.at, i.acknowledged?.by),
+    step("dispatched", t("state.dispatched"), i.dispatched?.at, unit),
+    step("closed", t("state.closed"), i.closed?.at, i.closed && tx("code", i.closed.code)),
+  );
+}
+
+// drawLamp says whether the box has told us that its lamps show what was done here.
+function drawLamp(i) {
+  const line = $("detail-lamp");
+  const told = { acknowledged: i.acknowledged, dispatched: i.dispatched, closed: i.closed }[i.state];
+  line.hidden = !told;
+  if (!told) return;
+  const state = tx("state", i.state);
+  const done = i.shown?.state === i.state;
+  line.className = "lamp " + (done ? "ok" : "wait");
+  if (done) line.replaceChildren(t("lamp.shown", { state, at: clock(i.shown.at) }));
+  else line.replaceChildren(t("lamp.waiting", { state }), " ", ticking(Date.parse(told.at), "", { class: "num" }));
+}
+
+function drawFacts(i) {
+  const device = devices.get(i.device);
+  const fact = (title, ...values) => [h("dt", {}, title), h("dd", {}, ...values.map((v) => (typeof v === "string" ? h("p", {}, v) : v)))];
+  const where = !i.position ? t("fact.no_position")
+    : i.position.source === "surveyed" ? t("fact.surveyed")
+    : t("fact.gnss", { span: span((i.position.age_s ?? 0) * 1000) });
+  const when = pressKnown(i)
+    ? t("fact.pressed", { at: clock(since(i)), source: tx("source", i.pressed_at.source), within: within(i.pressed_at.uncertainty_ms) })
+    : t("fact.no_time");
+  const late = Date.parse(i.received_at) - since(i);
+  $("detail-facts").replaceChildren(
+    ...fact(t("fact.where"), h("p", {}, h("bdi", {}, i.device_name || i.device), " ", h("code", {}, i.device)),
+      i.position && h("p", { class: "num" }, `${i.position.lat.toFixed(6)}, ${i.position.lon.toFixed(6)}`), h("p", { class: i.position ? "dim" : "doubt" }, where)),
+    ...fact(t("fact.when"), h("p", { class: pressKnown(i) ? "" : "doubt" }, when),
+      h("p", { class: "dim" }, t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) : "")),
+    ...fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : t("fact.nobody"))),
+    ...fact(t("fact.presses"), String(i.presses)),
+    ...fact(t("fact.missing"), h("p", { class: i.missing.length ? "doubt" : "dim" }, i.missing.map((m) => tx("missing", m)).join(t("list.comma")) || t("fact.nothing_missing"))),
+    ...(device ? fact(t("fact.device"), device.last_heard ? h("p", {}, ticking(Date.parse(device.last_heard), "fact.heard")) : t("heard.never")) : []),
+    ...(i.closed?.note ? fact(t("close.note"), h("p", { class: "note", dir: "auto" }, i.closed.note)) : []),
+  );
+}
+
+function drawTimeline(id) {
+  const i = incidents.get(id);
+  $("detail-timeline").replaceChildren(...(timeline.id === id ? timeline.steps : []).map((step) =>
+    h("li", {}, h("time", { class: "num" }, clock(step.at)),
+      h("span", {}, h("b", {}, tx("what", step.what)), step.by && step.by !== i.device ? h("bdi", {}, person(step.by)) : null,
+        step.detail ? h("span", { class: "dim", dir: "auto" }, remark(step)) : null))));
+}
+
+const person = (by) => (by === "centre" ? t("by.centre") : by);
+
+// remark puts the centre's few words of detail into the page's language; the rest is
+// what somebody wrote.
+function remark(step) {
+  switch (step.what) {
+    case "opened": return tx("kind", step.detail);
+    case "pressed": return t("what.press_number", { n: step.detail.replace(/^press /, "") });
+    case "shown": return tx("state", step.detail);
+    case "dispatched": return devices.get(step.detail)?.name || step.detail;
+    case "closed": return step.detail.replace(/^[a-z_]+/, (code) => tx("code", code));
+    default: return step.detail;
+  }
+}
+
+// drawUnits lists the cars. A car whose place is old stands last, with no distance: it
+// is never made to look near.
+function drawUnits(i) {
+  const list = units(i);
+  const box = $("units");
+  keyed(box, list.map((u) => u.device.id),
+    (id) => h("label", {}, h("input", { type: "radio", name: "unit", value: id, onclick: () => { forms.dispatch.elements.other.value = ""; } }), h("span", { class: "unit" })),
+    (label, id) => {
+      const u = list.find((x) => x.device.id === id);
+      label.className = "fix-" + u.fix;
+      const at = u.device.last_fix && Date.parse(u.device.last_fix.time);
+      label.lastElementChild.replaceChildren(
+        h("b", {}, h("bdi", {}, u.device.name || id)),
+        h("span", { class: "dim" }, u.device.officer || t("unit.nobody")),
+        h("span", { class: "far num" }, u.metres === null ? t("unit.no_distance") : distance(u.metres)),
+        h("span", { class: "fix" }, u.fix === "none" ? t("unit.no_fix") : ticking(at, "unit.fix_" + u.fix)),
+        ...(u.busy ? [h("span", { class: "doubt" }, t("unit.busy", { id: u.busy.id }))] : []),
+      );
+    });
+  if (!list.length) box.replaceChildren(h("p", { class: "dim" }, t("unit.none")));
+}
+
+// tick redoes what changes with time alone.
+export function tick() {
+  const i = incidents.get(shown);
+  if (i && !forms.dispatch.hidden) drawUnits(i);
+}

@@ -1,0 +1,80 @@
+// The list of incidents.
+
+import { $, h, keyed } from "./dom.js";
+import { devices, group, incidents, mark, pressKnown, since, states } from "./model.js";
+import { clock, span, t, ticking, tx, within } from "./text.js";
+
+// name is how an incident is spoken of: "Panic button · Well Lane".
+export const name = (i) => t("incident.name", { kind: tx("kind", i.kind), device: i.device_name || i.device });
+
+// age is the ticking age, marked where the press itself has no trusted time.
+export function age(i) {
+  if (i.state === "closed") return h("time", {}, clock(i.closed.at));
+  if (pressKnown(i)) return ticking(since(i), "", { title: t("age.from_press") });
+  return h("span", { title: t("age.from_arrival") }, "≥ ", ticking(since(i)));
+}
+
+// badges are the things that change how an incident is handled.
+export function badges(i) {
+  const badge = (kind, text, title) => h("span", { class: "badge " + kind, title }, text);
+  const late = pressKnown(i) ? Date.parse(i.received_at) - since(i) : 0;
+  return [
+    badge("p" + i.priority, t("badge.priority", { n: i.priority }), t("badge.priority_why")),
+    i.drill && badge("drill", t("badge.drill")),
+    i.silent && badge("silent", t("badge.silent"), t("badge.silent_why")),
+    i.presses > 1 && badge("again", t("badge.presses", { n: i.presses })),
+    late > 5000 && badge("late", t("badge.late", { span: span(late) })),
+    !pressKnown(i) && badge("doubt", t("badge.no_time"), t("age.from_arrival")),
+    pressKnown(i) && i.pressed_at.uncertainty_ms >= 1000 && badge("doubt", t("badge.uncertain", { span: within(i.pressed_at.uncertainty_ms) })),
+    ...i.missing.filter((m) => m !== "time").map((m) => badge("doubt", t("badge.missing", { what: tx("missing", m) }))),
+    i.cleared && badge("plain", t("badge.cleared")),
+  ].filter(Boolean);
+}
+
+function standing(i) {
+  const unit = i.dispatched && (devices.get(i.dispatched.unit)?.name || i.dispatched.unit);
+  switch (i.state) {
+    case "acknowledged": return t("standing.acknowledged", i.acknowledged);
+    case "dispatched": return t("standing.dispatched", { unit, by: i.dispatched.by });
+    case "closed": return t("standing.closed", { code: tx("code", i.closed.code), by: i.closed.by });
+    default: return t("standing.open");
+  }
+}
+
+// draw brings the list up to date. choose(id) is called when one is picked.
+export function draw(selected, choose) {
+  for (const state of states) {
+    const list = group(state);
+    const section = document.querySelector(`[data-group="${state}"]`);
+    section.hidden = list.length === 0;
+    const count = section.querySelector(".count");
+    if (count) count.textContent = list.length;
+    keyed(section.querySelector("ol"), list.map((i) => i.id),
+      (id) => h("li", {}, h("button", { type: "button", class: "card", onclick: () => choose(id) })),
+      (item, id) => {
+        const i = incidents.get(id);
+        const card = item.firstElementChild;
+        card.className = `card ${i.state}${i.drill ? " drill" : ""}`;
+        if (id === selected) card.setAttribute("aria-current", "true");
+        else card.removeAttribute("aria-current");
+        if (card.dataset.mark === mark(i)) return;
+        card.dataset.mark = mark(i);
+        card.replaceChildren(
+          h("i", { class: "icon " + kindClass(i.kind), "aria-hidden": "true" }),
+          h("span", { class: "what" }, h("b", {}, tx("kind", i.kind)), h("bdi", {}, i.device_name || i.device)),
+          h("span", { class: "age num" }, age(i)),
+          h("span", { class: "badges" }, ...badges(i)),
+          h("span", { class: "standing" }, standing(i)),
+        );
+      });
+  }
+  const empty = incidents.size === 0;
+  $("queue-empty").hidden = !empty;
+  const open = group("open").length;
+  $("tab-count").hidden = open === 0;
+  $("tab-count").textContent = open;
+}
+
+export const loaded = () => { $("queue-empty").textContent = t("queue.empty"); };
+
+export const kindClass = (kind) => (["panic", "fire", "medical"].includes(kind) ? kind : "other");

@@ -1,0 +1,47 @@
+// The desk's bell. A browser lets a page make sound only after the person has touched
+// it, so the button says honestly whether the bell can be heard.
+
+let context = null;
+let wanted = localStorage.getItem("fengsui.sound") !== "off";
+
+// audible says whether a ring would be heard now, as far as the page can know.
+export const audible = () => wanted && context !== null && context.state === "running";
+
+// blocked says whether only the browser's rule stands in the way.
+export const blocked = () => wanted && !audible();
+
+export async function toggle() {
+  if (audible()) {
+    wanted = false;
+  } else {
+    wanted = true;
+    await unlock();
+  }
+  localStorage.setItem("fengsui.sound", wanted ? "on" : "off");
+}
+
+// unlock is called from a gesture.
+export async function unlock() {
+  if (!wanted || !("AudioContext" in window)) return;
+  context ??= new AudioContext();
+  if (context.state !== "running") await context.resume().catch(() => {});
+}
+
+// ring plays the pattern for an alarm: two rising pairs; for a drill one soft tone.
+export function ring(drill) {
+  if (!audible()) return;
+  const notes = drill ? [[0, 520, 0.25]] : [[0, 740, 0.16], [0.2, 988, 0.16], [0.55, 740, 0.16], [0.75, 988, 0.3]];
+  for (const [at, frequency, length] of notes) {
+    const start = context.currentTime + 0.02 + at;
+    const tone = context.createOscillator(), volume = context.createGain();
+    tone.type = drill ? "sine" : "triangle";
+    tone.frequency.value = frequency;
+    volume.gain.setValueAtTime(0, start);
+    volume.gain.linearRampToValueAtTime(drill ? 0.12 : 0.35, start + 0.015);
+    volume.gain.setValueAtTime(drill ? 0.12 : 0.35, start + length - 0.04);
+    volume.gain.linearRampToValueAtTime(0, start + length);
+    tone.connect(volume).connect(context.destination);
+    tone.start(start);
+    tone.stop(start + length);
+  }
+}

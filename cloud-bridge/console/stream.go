@@ -1,0 +1,155 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+)
+
+const (
+	// streamBuffer is how many changes a reader may be behind before it is cut off.
+	streamBuffer = 1024
+	// beatEvery is how often the stream says something when nothing happens.
+	beatEvery = 5 * time.Second
+	// refusedEvery is how often refusals are told at most: they can come in floods.
+	refusedEvery = time.Second
+	// writeWithin is how long one write to a reader may take.
+	writeWithin = 10 * time.Second
+)
+
+// stream answers with server-sent events (HTML Standard, section 9.2) until the reader
+// goes, falls behind, or the Console is closed. It watches before it says hello, so that
+// what the reader fetches after hello misses nothing.
+func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
+	if _, err := query(r); err != nil {
+		writeProblem(w, err.(*Problem))
+		return
+	}
+	watcher := c.options.Store.Watch(streamBuffer)
+	defer watcher.Close()
+	out := &eventWriter{w: w, control: http.NewResponseController(w)}
+	// The server's limit on reading a request would end the stream too.
+	if err := out.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		c.log.DebugContext(r.Context(), "stream: read deadline", "err", err)
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Accel-Buffering", "no")
+	beat := time.NewTicker(beatEvery)
+	defer beat.Stop()
+	calm := time.NewTicker(refusedEvery)
+	defer calm.Stop()
+	refused := false // there is news of refused messages
+
+	err := out.write("hello", Hello{Time{time.Now()}, c.options.Version})
+	for err == nil {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-c.closed:
+			return
+		case <-beat.C:
+			err = out.write("beat", Hello{Time{time.Now()}, c.options.Version})
+		case change, open := <-watcher.Changes():
+			if !open {
+				return // It comes back and fetches everything.
+			}
+			var changes []store.Change
+			changes, refused = collect(watcher, change, refused)
+			err = c.tell(r.Context(), out, changes)
+		case <-calm.C:
+			if refused {
+				refused = false
+				err = c.tell(r.Context(), out, []store.Change{{Kind: store.RefusedChanged}})
+			}
+		}
+	}
+	c.log.DebugContext(r.Context(), "stream ended", "remote", r.RemoteAddr, "err", err)
+}
+
+// collect takes what else has changed by now, each thing once, in order; and whether
+// messages were refused, which is told apart.
+func collect(watcher *store.Watcher, first store.Change, refused bool) ([]store.Change, bool) {
+	var changes []store.Change
+	seen := make(map[store.Change]bool)
+	add := func(change store.Change) {
+		if change.Kind == store.RefusedChanged {
+			refused = true
+		} else if !seen[change] {
+			seen[change] = true
+			changes = append(changes, change)
+		}
+	}
+	add(first)
+	for {
+		select {
+		case change, open := <-watcher.Changes():
+			if !open {
+				return changes, refused
+			}
+			add(change)
+		default:
+			return changes, refused
+		}
+	}
+}
+
+// tell writes each changed thing as it is now.
+func (c *Console) tell(ctx context.Context, out *eventWriter, changes []store.Change) error {
+	for _, change := range changes {
+		var value any
+		switch change.Kind {
+		case store.IncidentChanged:
+			i, err := c.options.Store.Incident(ctx, change.Incident)
+			if err != nil {
+				return fmt.Errorf("incident %d: %w", change.Incident, err)
+			}
+			i.Timeline = nil
+			value = viewIncident(i)
+		case store.DeviceChanged:
+			d, err := c.options.Store.Device(ctx, change.Device)
+			if err != nil {
+				return fmt.Errorf("device %s: %w", change.Device, err)
+			}
+			value = viewDevice(d, time.Now())
+		case store.RefusedChanged:
+			refused, err := c.options.Store.Refused(ctx)
+			if err != nil {
+				return fmt.Errorf("refused: %w", err)
+			}
+			value = viewRefused(refused)
+		default:
+			continue
+		}
+		if err := out.write(string(change.Kind), value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eventWriter writes events, each within writeWithin.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (e *eventWriter) write(event string, value any) error {
+	data, err := json.Marshal(value) // On one line, as the format wants it.
+	if err != nil {
+		return err
+	}
+	if err := e.control.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if _, err := fmt.Fprintf(e.w, "event: %s\ndata: %s\n\n", event, data); err != nil {
+		return err
+	}
+	return e.control.Flush()
+}

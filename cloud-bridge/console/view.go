@@ -1,0 +1,302 @@
+package console
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// The types below are the API's JSON, as openapi.yaml describes it.
+
+// Time is a moment, written as RFC 3339 in UTC with milliseconds; the zero time is null.
+type Time struct{ time.Time }
+
+// timeLayout always has three decimals.
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// MarshalJSON implements json.Marshaler.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return json.Marshal(t.UTC().Format(timeLayout))
+}
+
+// Stamp is a time as a device knew it. Time is null when the device had no clock to trust.
+type Stamp struct {
+	Time          Time   `json:"time"`
+	Source        string `json:"source"`
+	UncertaintyMS int64  `json:"uncertainty_ms"`
+}
+
+// Incident is one alarm and what was done about it.
+type Incident struct {
+	ID           string    `json:"id"`
+	Rev          uint64    `json:"rev"`
+	State        string    `json:"state"`
+	Kind         string    `json:"kind"`
+	Silent       bool      `json:"silent"`
+	Drill        bool      `json:"drill"`
+	Priority     int       `json:"priority"`
+	Device       string    `json:"device"`
+	DeviceName   string    `json:"device_name"`
+	Alarm        string    `json:"alarm"`
+	Presses      uint64    `json:"presses"`
+	PressedAt    Stamp     `json:"pressed_at"`
+	ReceivedAt   Time      `json:"received_at"`
+	Position     *Place    `json:"position"`
+	Officer      string    `json:"officer"`
+	Missing      []string  `json:"missing"`
+	Acknowledged *Step     `json:"acknowledged"`
+	Dispatched   *Dispatch `json:"dispatched"`
+	Closed       *Closing  `json:"closed"`
+	Cleared      *Step     `json:"cleared"`
+	Shown        *Receipt  `json:"shown"`
+	Timeline     []Entry   `json:"timeline,omitempty"`
+}
+
+// Place is where an incident is. AgeS is nil for a surveyed place.
+type Place struct {
+	Lat    float64  `json:"lat"`
+	Lon    float64  `json:"lon"`
+	Source string   `json:"source"`
+	AgeS   *float64 `json:"age_s"`
+}
+
+// Step is who did something, and when.
+type Step struct {
+	By string `json:"by"`
+	At Time   `json:"at"`
+}
+
+// Dispatch is which unit was sent.
+type Dispatch struct {
+	Unit string `json:"unit"`
+	By   string `json:"by"`
+	At   Time   `json:"at"`
+}
+
+// Closing is how an incident ended.
+type Closing struct {
+	Code string `json:"code"`
+	By   string `json:"by"`
+	At   Time   `json:"at"`
+	Note string `json:"note"`
+}
+
+// Receipt is a box's word that its lamps show a state.
+type Receipt struct {
+	Rev   uint64 `json:"rev"`
+	State string `json:"state"`
+	At    Time   `json:"at"`
+}
+
+// Entry is one line of an incident's timeline.
+type Entry struct {
+	At     Time   `json:"at"`
+	What   string `json:"what"`
+	By     string `json:"by"`
+	Detail string `json:"detail"`
+}
+
+// Device is a registered device and what is known of it.
+type Device struct {
+	ID        string   `json:"id"`
+	Kind      string   `json:"kind"`
+	Name      string   `json:"name"`
+	Position  *Point   `json:"position"`
+	LastFix   *Fix     `json:"last_fix"`
+	LastHeard Time     `json:"last_heard"`
+	HeardAgeS *float64 `json:"heard_age_s"`
+	Queue     *Queue   `json:"queue"`
+	Gaps      []Gap    `json:"gaps"`
+	Officer   string   `json:"officer"`
+	Faults    []Fault  `json:"faults"`
+	Firmware  string   `json:"firmware"`
+	Streams   []Stream `json:"streams"`
+}
+
+// Point is a place in degrees, WGS 84.
+type Point struct {
+	Lat float64 `json:"lat"`
+	Lon float64 `json:"lon"`
+}
+
+// Fix is a satellite fix, in gpsd's names and units (metres, metres a second, degrees).
+type Fix struct {
+	Lat   float64  `json:"lat"`
+	Lon   float64  `json:"lon"`
+	Alt   *float64 `json:"alt"`
+	Time  Time     `json:"time"`
+	AgeS  float64  `json:"age_s"`
+	Speed *float64 `json:"speed"`
+	Track *float64 `json:"track"`
+	Mode  int      `json:"mode"`
+	HDOP  *float64 `json:"hdop"`
+}
+
+// Queue is how many events wait on a device, as it last said.
+type Queue struct {
+	Alarm uint64 `json:"alarm"`
+	Duty  uint64 `json:"duty"`
+	Track uint64 `json:"track"`
+}
+
+// Gap is a run of sequence numbers that are missing.
+type Gap struct {
+	Stream string `json:"stream"`
+	Lane   string `json:"lane"`
+	From   uint64 `json:"from"`
+	To     uint64 `json:"to"`
+	Why    string `json:"why"`
+}
+
+// Fault is a fault that stands.
+type Fault struct {
+	Code   string `json:"code"`
+	Since  Time   `json:"since"`
+	Detail string `json:"detail"`
+}
+
+// Stream is one life of a device's spool.
+type Stream struct {
+	Stream string          `json:"stream"`
+	Lanes  map[string]Lane `json:"lanes"`
+}
+
+// Lane is how far a lane of a stream has come.
+type Lane struct {
+	UpTo    uint64 `json:"up_to"`
+	Highest uint64 `json:"highest"`
+}
+
+// Event is one event as it was stored.
+type Event struct {
+	ID         string          `json:"id"`
+	Stream     string          `json:"stream"`
+	Lane       string          `json:"lane"`
+	Seq        uint64          `json:"seq"`
+	Boot       uint64          `json:"boot"`
+	MonoMS     int64           `json:"mono_ms"`
+	Wall       Stamp           `json:"wall"`
+	Officer    string          `json:"officer"`
+	Drill      bool            `json:"drill"`
+	Type       string          `json:"type"`
+	Body       json.RawMessage `json:"body"`
+	ReceivedAt Time            `json:"received_at"`
+}
+
+// Refused counts what ingest did not accept.
+type Refused struct {
+	Total    uint64            `json:"total"`
+	ByReason map[string]uint64 `json:"by_reason"`
+	Recent   []Refusal         `json:"recent"`
+}
+
+// Refusal is one message that was not accepted. Size is in
+// bytes; Reason is short and stable, Detail is for people.
+type Refusal struct {
+	At     Time   `json:"at"`
+	Topic  string `json:"topic"`
+	Reason string `json:"reason"`
+	Detail string `json:"detail"`
+	Size   int    `json:"size"`
+}
+
+// Hello is the data of the stream's hello and beat.
+type Hello struct {
+	Time    Time   `json:"time"`
+	Version string `json:"version"`
+}
+
+// ageS is the seconds since t, or nil for the zero time; a clock that runs ahead is no age.
+func ageS(t, now time.Time) *float64 {
+	if t.IsZero() {
+		return nil
+	}
+	age := max(0, now.Sub(t).Seconds())
+	age = math.Round(age*1000) / 1000
+	return &age
+}
+
+func viewIncident(i *incident.Incident) *Incident {
+	v := &Incident{
+		ID: strconv.FormatInt(i.ID, 10), Rev: i.Rev, State: string(i.State), Kind: string(i.Kind),
+		Silent: i.Silent, Drill: i.Drill, Priority: i.Priority,
+		Device: i.Device, DeviceName: i.DeviceName, Alarm: i.Alarm.String(), Presses: i.Presses,
+		PressedAt:  Stamp{Time{i.Pressed.Time}, i.Pressed.Source.String(), i.Pressed.Uncertainty.Milliseconds()},
+		ReceivedAt: Time{i.Received}, Officer: i.Officer, Missing: append([]string{}, i.Missing...),
+	}
+	if p := i.Position; p != nil {
+		v.Position = &Place{Lat: p.Lat, Lon: p.Lon, Source: string(p.Source)}
+		if p.Source != incident.Surveyed {
+			age := p.Age.Seconds()
+			v.Position.AgeS = &age
+		}
+	}
+	if a := i.Acknowledged; a != nil {
+		v.Acknowledged = &Step{a.By, Time{a.At}}
+	}
+	if d := i.Dispatched; d != nil {
+		v.Dispatched = &Dispatch{d.Unit, d.By, Time{d.At}}
+	}
+	if c := i.Closed; c != nil {
+		v.Closed = &Closing{string(c.Code), c.By, Time{c.At}, c.Note}
+	}
+	if c := i.Cleared; c != nil {
+		v.Cleared = &Step{c.By, Time{c.At}}
+	}
+	if s := i.Shown; s != nil {
+		v.Shown = &Receipt{s.Rev, string(s.State), Time{s.At}}
+	}
+	for _, e := range i.Timeline {
+		v.Timeline = append(v.Timeline, Entry{Time{e.At}, e.What, e.By, e.Detail})
+	}
+	return v
+}
+
+func viewDevice(d *store.Device, now time.Time) *Device {
+	v := &Device{
+		ID: d.ID, Kind: string(d.Kind), Name: d.Name, LastHeard: Time{d.LastHeard}, HeardAgeS: ageS(d.LastHeard, now),
+		Gaps: []Gap{}, Officer: d.Officer, Faults: []Fault{}, Firmware: d.Firmware, Streams: []Stream{},
+	}
+	if d.At != nil {
+		v.Position = &Point{d.At.Lat, d.At.Lon}
+	}
+	if f := d.LastFix; f != nil {
+		v.LastFix = &Fix{f.Lat, f.Lon, f.Alt, Time{f.Time}, *ageS(f.Time, now), f.Speed, f.Course, f.Mode, f.HDOP}
+	}
+	if d.Queue != nil {
+		v.Queue = &Queue{d.Queue[wire.Alarm], d.Queue[wire.Duty], d.Queue[wire.Track]}
+	}
+	for _, g := range d.Gaps {
+		v.Gaps = append(v.Gaps, Gap{g.Stream.String(), g.Lane.String(), g.From, g.To, g.Why})
+	}
+	for _, f := range d.Faults {
+		v.Faults = append(v.Faults, Fault{f.Code, Time{f.Since}, f.Detail})
+	}
+	for _, s := range d.Streams {
+		lanes := make(map[string]Lane, len(s.Lanes))
+		for lane, l := range s.Lanes {
+			lanes[lane.String()] = Lane{l.UpTo, l.Highest}
+		}
+		v.Streams = append(v.Streams, Stream{s.ID.String(), lanes})
+	}
+	return v
+}
+
+func viewRefused(r store.Refusals) *Refused {
+	v := &Refused{Total: r.Total, ByReason: map[string]uint64{}, Recent: []Refusal{}}
+	for reason, n := range r.ByReason {
+		v.ByReason[reason] = n
+	}
+	for _, x := range r.Recent {
+		v.Recent = append(v.Recent, Refusal{Time{x.At}, x.Topic, x.Reason, x.Detail, x.Size})
+	}
+	return v
+}

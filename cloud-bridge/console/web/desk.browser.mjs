@@ -1,0 +1,280 @@
+// Drives the dispatch desk in a real browser: node desk.browser.mjs DESK CONTROL SHOTS
+// DESK is the desk's address, CONTROL takes the world's verbs (see browser_test.go), SHOTS
+// is the folder for screenshots. It prints what it checks and exits 1 at the first failure.
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { chromium } from "playwright-core";
+
+const [desk, control, shots] = process.argv.slice(2);
+await mkdir(shots, { recursive: true });
+
+const tell = async (verb) => {
+  const answer = await fetch(control + verb, { method: "POST" });
+  assert.equal(answer.status, 200, `${verb}: ${await answer.text()}`);
+};
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  headless: true,
+  args: ["--no-sandbox", "--disable-gpu-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+});
+
+// open makes a page that fails the run on any console error, policy violation or request
+// to elsewhere. Lost connections are told apart: offline says when they are expected.
+async function open({ lang, width = 1366, height = 768, path = "/", init = null, reducedMotion = "reduce" }) {
+  const context = await browser.newContext({ viewport: { width, height }, locale: lang, reducedMotion, timezoneId: "Asia/Shanghai" });
+  const page = await context.newPage();
+  const state = { page, context, offline: false, wrong: [] };
+  page.on("console", (m) => { if (m.type() === "error" && !state.offline) state.wrong.push(m.text()); });
+  page.on("pageerror", (e) => state.wrong.push(String(e)));
+  page.on("request", (r) => { if (!r.url().startsWith(desk) && !r.url().startsWith("blob:")) state.wrong.push("request to " + r.url()); });
+  await page.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`));
+  });
+  if (init) await page.addInitScript(init);
+  await page.goto(desk + path);
+  return state;
+}
+
+const shot = (page, name) => page.screenshot({ path: `${shots}/${name}.png` });
+const text = (page, selector) => page.locator(selector).first().innerText();
+const visible = (page, selector) => page.locator(selector).first().waitFor({ state: "visible", timeout: 10_000 });
+async function until(what, test) {
+  for (let i = 0; i < 100; i++) {
+    if (await test()) return;
+    await new Promise((r) => setTimeout(r, 100));
+  }
+  assert.fail("never: " + what);
+}
+
+let failed = false;
+async function check(name, run) {
+  const began = Date.now();
+  try {
+    await run();
+    console.log(`ok    ${name} (${Date.now() - began} ms)`);
+  } catch (e) {
+    failed = true;
+    console.log(`FAIL  ${name}: ${e.stack ?? e}`);
+  }
+}
+
+const words = {
+  en: { desk: "Dispatch desk", live: "Live", lost: "Not live", panic: "Panic", acknowledged: "Acknowledged", dispatched: "Dispatched", closed: "Closed", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", first: "Enter your name" },
+  "zh-CN": { desk: "接警调度台", live: "实时", lost: "非实时", panic: "紧急求助", acknowledged: "已受理", dispatched: "已派警", closed: "已结案", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", first: "请先输入姓名" },
+};
+
+for (const [lang, w] of Object.entries(words)) {
+  await check(`${lang}: press, acknowledge, dispatch, close`, async () => {
+    await tell("/reset");
+    const s = await open({ lang });
+    const { page } = s;
+    await page.locator('#link[data-state="live"]').waitFor();
+    assert.equal(await text(page, "#link-text"), w.live);
+    assert.equal(await page.getAttribute("html", "lang"), lang);
+    await page.locator("#map[data-ready]").waitFor();
+    await page.waitForTimeout(600);
+    assert.ok(await drawn(page), "the map's canvas shows more than one colour");
+    await shot(page, `${lang}-1366-quiet`);
+
+    // A new alarm is seen in the title and takes no focus from somebody who types.
+    await page.fill("#by", lang === "en" ? "J. Moore" : "李梅");
+    await page.focus("#by");
+    await tell("/press?device=box-01&kind=panic");
+    await page.waitForFunction((re) => new RegExp(re).test(document.title), w.alarm.source);
+    assert.equal(await page.evaluate(() => document.activeElement.id), "by");
+    await until("announced", async () => (await text(page, "#say")).includes("青石桥村口"));
+    const card = page.locator(".card.open").first();
+    assert.match(await card.innerText(), new RegExp(w.panic));
+    const age = page.locator(".card.open .age").first();
+    const before = await age.innerText();
+    await until("the age ticks", async () => (await age.innerText()) !== before);
+    await shot(page, `${lang}-1366-open`);
+
+    await card.click();
+    await page.click("#do-acknowledge");
+    await visible(page, ".badge.state.acknowledged");
+    assert.match(await text(page, "#detail-lamp"), new RegExp(w.waiting));
+    await tell("/shown");
+    await until("the lamp's receipt", async () => (await text(page, "#detail-lamp")).includes(w.shown));
+
+    await page.click("#do-dispatch");
+    await visible(page, "#units label");
+    const units = await page.locator("#units label").allInnerTexts();
+    assert.match(units.at(-1), new RegExp(w.old), "a stale car stands last and is called old");
+    assert.doesNotMatch(units.at(-1), /\d ?(m|km|米|公里)\b/, "a stale car has no distance");
+    await shot(page, `${lang}-1366-dispatch`);
+    await page.locator("#units input").first().check();
+    await page.click("#form-dispatch button[type=submit]");
+    await visible(page, ".badge.state.dispatched");
+    await page.click("#do-close");
+    await page.check('#form-close input[value="real"]');
+    await page.fill("#form-close textarea", "<img src=x onerror=alert(1)>");
+    await shot(page, `${lang}-1366-close`);
+    await page.click("#form-close button[type=submit]");
+    await visible(page, ".badge.state.closed");
+    await until("the title is calm", async () => !w.alarm.test(await page.title()));
+    await until("the timeline", async () => (await page.locator("#detail-timeline li").count()) >= 5);
+    assert.equal(await page.locator("#detail img").count(), 0, "a note is text");
+    await shot(page, `${lang}-1366-closed`);
+    assert.deepEqual(s.wrong, []);
+    await s.context.close();
+  });
+
+  await check(`${lang}: a busy district, wide and on a phone`, async () => {
+    await tell("/reset");
+    await tell("/busy");
+    for (const [name, width, height] of [["1366", 1366, 768], ["1920", 1920, 1080]]) {
+      const s = await open({ lang, width, height });
+      await s.page.locator("#map[data-ready]").waitFor();
+      await s.page.waitForTimeout(800);
+      const over = await s.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(over <= 0, `nothing is wider than the window (${over} px)`);
+      await shot(s.page, `${lang}-${name}-busy`);
+      assert.deepEqual(s.wrong, []);
+      await s.context.close();
+    }
+    const s = await open({ lang, width: 390, height: 844 });
+    await s.page.locator("#link[data-state=live]").waitFor();
+    await shot(s.page, `${lang}-phone-queue`);
+    await s.page.click('.tabs [data-tab="devices"]');
+    await shot(s.page, `${lang}-phone-devices`);
+    await s.page.click('.tabs [data-tab="map"]');
+    await s.page.waitForTimeout(800);
+    await shot(s.page, `${lang}-phone-map`);
+    await s.page.click('.tabs [data-tab="queue"]');
+    await s.page.locator(".card.open").first().click();
+    await visible(s.page, "#do-acknowledge");
+    await s.page.waitForTimeout(300);
+    await shot(s.page, `${lang}-phone-detail`);
+    assert.ok(await s.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    await s.page.click("#detail-back");
+    await visible(s.page, ".card.open");
+    assert.deepEqual(s.wrong, []);
+    await s.context.close();
+  });
+
+  await check(`${lang}: a lost link is said, with since when, and mends itself`, async () => {
+    await tell("/reset");
+    await tell("/busy");
+    const s = await open({ lang });
+    await s.page.locator("#link[data-state=live]").waitFor();
+    s.offline = true;
+    await tell("/cut");
+    await visible(s.page, "#stale");
+    assert.equal(await text(s.page, "#link-text"), w.lost);
+    assert.match(await text(s.page, "#stale"), /\d\d:\d\d:\d\d/);
+    await s.page.waitForTimeout(1500);
+    await shot(s.page, `${lang}-1366-stale`);
+    await tell("/press?device=box-04&kind=medical");
+    await tell("/restore");
+    await s.page.locator("#link[data-state=live]").waitFor({ timeout: 30_000 });
+    s.offline = false;
+    await until("what came meanwhile", async () => (await s.page.locator("#queue").innerText()).includes("石板滩卫生站"));
+    assert.deepEqual(s.wrong, []);
+    await s.context.close();
+  });
+}
+
+await check("by keyboard alone", async () => {
+  await tell("/reset");
+  await tell("/press?device=box-02&kind=fire");
+  const s = await open({ lang: "en" });
+  const { page } = s;
+  await page.locator("#link[data-state=live]").waitFor();
+  await visible(page, ".card.open");
+  await page.keyboard.press("a");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "by", "it asks for a name first");
+  await page.keyboard.type("Dana a d c");
+  assert.equal(await page.locator(".card.open").count(), 1, "letters in a name are no shortcuts");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("a");
+  await visible(page, "#do-dispatch:enabled");
+  await page.keyboard.press("d");
+  await visible(page, "#units input");
+  await page.keyboard.press("Space");
+  await page.keyboard.press("Enter");
+  await visible(page, ".badge.state.dispatched");
+  await visible(page, "#do-close:enabled");
+  await page.keyboard.press("c");
+  await visible(page, "#form-close");
+  await page.keyboard.press("Escape");
+  await page.locator("#form-close").waitFor({ state: "hidden" });
+  await page.keyboard.press("c");
+  await page.keyboard.press("Space");
+  await page.keyboard.press("Enter");
+  await visible(page, ".badge.state.closed");
+  assert.deepEqual(s.wrong, []);
+  await s.context.close();
+});
+
+await check("two desks at once: one wins, the other is told", async () => {
+  await tell("/reset");
+  await tell("/press?device=box-02&kind=fire");
+  const one = await open({ lang: "en" }), two = await open({ lang: "en" });
+  for (const s of [one, two]) {
+    await s.page.locator("#link[data-state=live]").waitFor();
+    await s.page.fill("#by", s === one ? "First" : "Second");
+    await visible(s.page, ".card.open");
+  }
+  let first; // The second desk's request is on its way until the first desk's is done.
+  const gate = new Promise((resolve) => { first = resolve; });
+  await two.page.route("**/acknowledge", async (route) => { await gate; await route.continue(); });
+  two.offline = true; // The browser logs a 409 as an error.
+  await two.page.click("#do-acknowledge");
+  await one.page.click("#do-acknowledge");
+  await visible(one.page, ".badge.state.acknowledged");
+  first();
+  await visible(two.page, "#act-error");
+  assert.match(await text(two.page, "#act-error"), /Somebody was faster: the incident is now “Acknowledged”/);
+  assert.match(await text(two.page, "#detail-steps"), /First/);
+  assert.deepEqual([...one.wrong, ...two.wrong], []);
+  await one.context.close();
+  await two.context.close();
+});
+
+await check("sound: refused by the browser until a touch, then said to be on", async () => {
+  await tell("/reset");
+  const s = await open({ lang: "en" });
+  await s.page.locator("#link[data-state=live]").waitFor();
+  assert.match(await text(s.page, "#sound"), /click to allow/);
+  await s.page.click("#sound");
+  await until("on", async () => /is on/.test(await text(s.page, "#sound")));
+  await s.page.click("#sound");
+  assert.match(await text(s.page, "#sound"), /off/);
+  assert.deepEqual(s.wrong, []);
+  await s.context.close();
+});
+
+await check("without WebGL the list and the actions work, and the page says so", async () => {
+  await tell("/reset");
+  await tell("/press?device=box-01&kind=panic");
+  const s = await open({ lang: "zh-CN", init: () => {
+    const real = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = function (kind, ...rest) { return /webgl/.test(kind) ? null : real.call(this, kind, ...rest); };
+  } });
+  await visible(s.page, "#map-note");
+  assert.match(await text(s.page, "#map-note"), /WebGL/);
+  await s.page.fill("#by", "李梅");
+  await s.page.click("#do-acknowledge");
+  await visible(s.page, ".badge.state.acknowledged");
+  await shot(s.page, "zh-CN-1366-no-webgl");
+  assert.deepEqual(s.wrong, []);
+  await s.context.close();
+});
+
+await browser.close();
+process.exit(failed ? 1 : 0);
+
+// drawn says whether the map's canvas has more than one colour on it.
+async function drawn(page) {
+  const png = await page.locator("#map canvas").screenshot();
+  return page.evaluate(async (bytes) => {
+    const image = await createImageBitmap(new Blob([new Uint8Array(bytes)], { type: "image/png" }));
+    const canvas = new OffscreenCanvas(image.width, image.height), c = canvas.getContext("2d");
+    c.drawImage(image, 0, 0);
+    const data = new Uint32Array(c.getImageData(0, 0, image.width, image.height).data.buffer);
+    return new Set(data).size > 20;
+  }, [...png]);
+}

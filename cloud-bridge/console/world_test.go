@@ -1,0 +1,177 @@
+package console_test
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/console"
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+var key = ed25519.NewKeyFromSeed([]byte("an ed25519 seed of thirty-two by"))
+
+// world is a district around a desk: a real store, and devices whose events go into it.
+type world struct {
+	t    testing.TB
+	desk *console.Console
+	db   *store.Store
+
+	mu    sync.Mutex
+	lanes map[string]*lane // by device and lane
+}
+
+type lane struct {
+	stream wire.StreamID
+	seq    uint64
+	prev   wire.Hash
+}
+
+// places are the registered devices of a world.
+var places = []struct {
+	id   string
+	kind store.DeviceKind
+	name string
+	at   *store.Point
+}{
+	{"box-01", store.AlarmBox, "青石桥村口", &store.Point{Lat: 30.10210, Lon: 103.12040}},
+	{"box-02", store.AlarmBox, "青石桥小学", &store.Point{Lat: 30.10630, Lon: 103.12610}},
+	{"box-03", store.AlarmBox, "柳树湾码头", &store.Point{Lat: 30.09480, Lon: 103.13220}},
+	{"box-04", store.AlarmBox, "石板滩卫生站", &store.Point{Lat: 30.11150, Lon: 103.11230}},
+	{"box-05", store.AlarmBox, "Upper Well Lane", &store.Point{Lat: 30.09890, Lon: 103.10550}},
+	{"box-06", store.AlarmBox, "高坎粮库", &store.Point{Lat: 30.11710, Lon: 103.13120}},
+	{"car-01", store.PatrolCar, "巡逻一号", nil},
+	{"car-02", store.PatrolCar, "巡逻二号", nil},
+	{"car-03", store.PatrolCar, "Patrol 3", nil},
+}
+
+func newWorld(t testing.TB, change func(*console.Options)) *world {
+	t.Helper()
+	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "centre.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range places {
+		err := db.Register(t.Context(), store.Registration{ID: p.id, Kind: p.kind, Name: p.name, At: p.at, Key: key.Public().(ed25519.PublicKey)})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := console.Options{Store: db, Ready: db.Writable, Version: "test"}
+	if change != nil {
+		change(&options)
+	}
+	desk, err := console.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := desk.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := db.Shut(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &world{t: t, desk: desk, db: db, lanes: make(map[string]*lane)}
+}
+
+// send stores an event that the device captured age ago.
+func (w *world) send(device string, l wire.Lane, age time.Duration, body wire.Body, edits ...func(*wire.Event)) {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	name := device + "/" + l.String()
+	if w.lanes[name] == nil {
+		w.lanes[name] = &lane{stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}}
+	}
+	at := w.lanes[name]
+	at.seq++
+	now := time.Now()
+	e := &wire.Event{
+		Device: device, Stream: at.stream, Lane: l, Seq: at.seq, Prev: at.prev, Boot: 1, Mono: time.Duration(at.seq) * time.Second,
+		Wall: wire.Wall{UnixMilli: now.Add(-age).UnixMilli(), Source: wire.WallGNSS, Uncertainty: 40 * time.Millisecond},
+		Body: body,
+	}
+	for _, edit := range edits {
+		edit(e)
+	}
+	message, err := wire.Seal(e, key)
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	at.prev = wire.HashOf(message)
+	if _, err := w.db.Commit(w.t.Context(), store.Batch{Arrivals: []store.Arrival{{Event: e, Message: message, Received: now}}}); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// press sends an alarm that was raised age ago, and returns its id.
+func (w *world) press(device string, kind wire.AlarmKind, age time.Duration, edits ...func(*wire.AlarmRaised)) wire.AlarmID {
+	w.t.Helper()
+	body := &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: kind, Button: kind.String(), Press: 1}
+	for _, edit := range edits {
+		edit(body)
+	}
+	w.send(device, wire.Alarm, age, body)
+	return body.Alarm
+}
+
+// fix sends a car's position of age ago.
+func (w *world) fix(device string, age time.Duration, lat, lon float64, course int64) {
+	w.t.Helper()
+	w.send(device, wire.Track, age, &wire.TrackBatch{Fixes: []wire.TrackFix{{
+		Time: time.Now().Add(-age).UnixMilli(), LatE6: int64(lat * 1e6), LonE6: int64(lon * 1e6),
+		Alt: 512, Speed: 83, Course: course, HDOP: 9, Flags: wire.Fix3D | wire.HasAlt | wire.HasSpeed | wire.HasCourse | wire.HasHDOP,
+	}}})
+}
+
+// health sends a heartbeat.
+func (w *world) health(device string, queue map[wire.Lane]uint64) {
+	w.t.Helper()
+	w.send(device, wire.Duty, 0, wire.NewHealth(time.Hour, "0.2.0", queue))
+}
+
+// do asks the desk and returns the answer with its body.
+func (w *world) do(method, target, body string, header ...string) (*http.Response, []byte) {
+	w.t.Helper()
+	r := httptest.NewRequestWithContext(w.t.Context(), method, target, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	recorder := httptest.NewRecorder()
+	w.desk.ServeHTTP(recorder, r)
+	answer := recorder.Result()
+	all, err := io.ReadAll(answer.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return answer, all
+}
+
+// want asks and fails unless the status is that; it decodes the answer into out.
+func (w *world) want(status int, method, target, body string, out any) {
+	w.t.Helper()
+	answer, all := w.do(method, target, body)
+	if answer.StatusCode != status {
+		w.t.Fatalf("%s %s %s: %s %s: want %d", method, target, body, answer.Status, all, status)
+	}
+	if out == nil {
+		return
+	}
+	if err := json.Unmarshal(all, out); err != nil {
+		w.t.Fatalf("%s %s: %v in %s", method, target, err, all)
+	}
+}
