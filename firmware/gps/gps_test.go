@@ -1,0 +1,253 @@
+package gps_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/gps"
+	"github.com/fengsui/fengsui/firmware/gps/gpstest"
+)
+
+// nmea adds '$', checksum and line end to each line.
+func nmea(lines ...string) string {
+	var b strings.Builder
+	for _, s := range lines {
+		var x byte
+		for i := range len(s) {
+			x ^= s[i]
+		}
+		fmt.Fprintf(&b, "$%s*%02X\r\n", s, x)
+	}
+	return b.String()
+}
+
+const good = "GPRMC,120000.00,A,3012.0000,N,10306.0000,E,10.0,90.0,231126,,,A"
+
+func TestOneEpochOneFix(t *testing.T) {
+	in := nmea(good, "GPVTG,90.0,T,,M,10.0,N,18.5,K,A", "GPGGA,120000.00,3012.0000,N,10306.0000,E,1,09,0.9,512.0,M,-30.0,M,,",
+		"GPGSA,A,3,01,02,03,04,,,,,,,,,1.8,0.9,1.5", "GPGSV,1,1,02,01,40,083,46,02,17,308,41",
+		"GPGLL,3012.0000,N,10306.0000,E,120000.00,A,A", "GPZDA,120000.00,23,11,2026,00,00")
+	got := decode(t, strings.NewReader(in))
+	if len(got) != 1 {
+		t.Fatalf("%d fixes, want 1: %+v", len(got), got)
+	}
+	f := got[0]
+	if !f.Time.Equal(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)) || f.Mode != gps.Mode3D || !near(f.Lat, 30.2) || !near(f.Lon, 103.1) ||
+		f.Alt != 512 || f.GeoidSep != -30 || math.Abs(f.Speed-5.1444) > 1e-3 || f.Course != 90 || f.HDOP != 0.9 || f.Used != 9 || f.Visible != 2 || !f.Active {
+		t.Errorf("got %+v", f)
+	}
+}
+
+func TestWhatNeverYieldsAFix(t *testing.T) {
+	for name, in := range map[string]string{
+		"nothing":             "",
+		"a wrong checksum":    strings.Replace(nmea(good), "3012", "3013", 1),
+		"a cut line":          nmea(good)[:40],
+		"no checksum":         "$" + good + "\r\n",
+		"a latitude of 95":    nmea(strings.Replace(good, "3012.0000", "9512.0000", 1)),
+		"61 minutes":          nmea(strings.Replace(good, "3012.0000", "3061.0000", 1)),
+		"a longitude of 181":  nmea(strings.Replace(good, "10306.0000", "18106.0000", 1)),
+		"no hemisphere":       nmea(strings.Replace(good, ",N,", ",,", 1)),
+		"no longitude":        nmea(strings.Replace(good, "10306.0000", "", 1)),
+		"25 o'clock":          nmea(strings.Replace(good, "120000", "250000", 1)),
+		"3,000 knots":         nmea(strings.Replace(good, "10.0,90.0", "3000.0,90.0", 1)),
+		"a course of 400":     nmea(strings.Replace(good, "10.0,90.0", "10.0,400.0", 1)),
+		"status V":            nmea(strings.Replace(good, ",A,", ",V,", 1)),
+		"quality 0":           nmea("GPGGA,120000.00,3012.0000,N,10306.0000,E,0,00,99,,,,,,"),
+		"90 km up":            nmea("GPGGA,120000.00,3012.0000,N,10306.0000,E,1,05,1,90000,M,,M,,"),
+		"GSA without a fix":   nmea(good, "GPGSA,A,1,,,,,,,,,,,,,99,99,99"),
+		"GNS without a fix":   nmea("GNGNS,120000.00,3012.0000,N,10306.0000,E,NN,00,99,,,,"),
+		"another talker":      nmea("XX" + good[2:]),
+		"a ship's radio":      "!AIVDM,1,1,,A,14eG;o@034o8sd<L9i:a;WF>062D,0*7D\r\n",
+		"a megabyte of noise": strings.Repeat("$GPRMC,\xff\xfe\x00", 100_000),
+		"a very long line":    "$" + strings.Repeat("A", 1<<20),
+	} {
+		if got := decode(t, strings.NewReader(in)); len(got) != 0 {
+			t.Errorf("%s: %+v, want no fix", name, got)
+		}
+		// and the stream goes on
+		if got := decode(t, strings.NewReader(in+"\r\n"+nmea(strings.Replace(good, "120000", "120001", 1)))); len(got) != 1 {
+			t.Errorf("after %s: %d fixes, want 1", name, len(got))
+		}
+	}
+}
+
+func TestABadDateCostsOnlyTheDate(t *testing.T) {
+	got := decode(t, strings.NewReader(nmea(strings.Replace(good, "231126", "321326", 1))))
+	if len(got) != 1 || !got[0].Time.IsZero() {
+		t.Errorf("got %+v, want one fix without a time", got)
+	}
+}
+
+func TestMidnight(t *testing.T) {
+	gga := "GPGGA,%s,3012.0000,N,10306.0000,E,1,09,0.9,512.0,M,-30.0,M,,"
+	got := decode(t, strings.NewReader(nmea(strings.Replace(good, "120000.00", "235958.00", 1),
+		fmt.Sprintf(gga, "235959.00"), fmt.Sprintf(gga, "000000.00"), fmt.Sprintf(gga, "000001.00"))))
+	want := []string{"23T23:59:58", "23T23:59:59", "24T00:00:00", "24T00:00:01"}
+	for i, f := range got {
+		if s := f.Time.Format("02T15:04:05"); s != want[i] {
+			t.Errorf("fix %d at %s, want %s", i, s, want[i])
+		}
+	}
+	if len(got) != 4 {
+		t.Errorf("%d fixes, want 4", len(got))
+	}
+}
+
+// Once the order of the sentences is known, a fix does not wait for the next
+// epoch's first.
+func TestAFixDoesNotWaitASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		start := time.Now()
+		go func() {
+			for i := range 10 {
+				fmt.Fprint(w, gpstest.Sentences(start.Add(time.Duration(i)*time.Second), gpstest.Point{Lat: 30, Lon: 103}, 5, 90))
+				time.Sleep(time.Second)
+			}
+			w.Close()
+		}()
+		d := gps.NewDecoder(r)
+		prompt := 0
+		for i := 0; ; i++ {
+			f, err := d.Next()
+			if err != nil {
+				break
+			}
+			if want := start.Add(time.Duration(i) * time.Second); !f.Time.Equal(want) {
+				t.Errorf("fix %d is of %v, want %v: one was lost or doubled", i, f.Time, want)
+			}
+			if time.Since(f.Time) < 100*time.Millisecond {
+				prompt++
+			}
+		}
+		if prompt < 7 {
+			t.Errorf("%d of 10 fixes came at once, want 7 or more", prompt)
+		}
+	})
+}
+
+func TestReaderErrorsComeThrough(t *testing.T) {
+	boom := errors.New("unplugged")
+	d := gps.NewDecoder(io.MultiReader(strings.NewReader(nmea(good)), iotest.ErrReader(boom)))
+	if f, err := d.Next(); err != nil || f.Lat == 0 {
+		t.Errorf("the fix before the error: %+v, %v", f, err)
+	}
+	for range 2 {
+		if _, err := d.Next(); !errors.Is(err, boom) {
+			t.Errorf("%v, want %v", err, boom)
+		}
+	}
+}
+
+func TestDriveComesBack(t *testing.T) {
+	route := gpstest.Route{Points: []gpstest.Point{{Lat: 30, Lon: 103}, {Lat: 30.01, Lon: 103}, {Lat: 30.01, Lon: 103.01}}, Speed: 15}
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		var told []gpstest.Point
+		ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer stop()
+		if err := route.Drive(ctx, &b, func(_ time.Time, p gpstest.Point) { told = append(told, p) }); err != nil {
+			t.Fatal(err)
+		}
+		got, err := gpstest.Read(&b)
+		if err != nil || len(got) != len(told) || len(told) < 300 {
+			t.Fatalf("%d fixes of %d, %v", len(got), len(told), err)
+		}
+		for i, f := range got {
+			if !near(f.Lat, told[i].Lat) || !near(f.Lon, told[i].Lon) || f.Speed < 14.9 || f.Speed > 15.1 {
+				t.Fatalf("fix %d: %+v, want %v", i, f, told[i])
+			}
+		}
+	})
+}
+
+func TestReplayKeepsPaceAndBytes(t *testing.T) {
+	log := "# a comment\n" + nmea(good, "GPGSA,A,3,01,02,03,04,,,,,,,,,1.8,0.9,1.5", strings.Replace(good, "120000", "120010", 1))
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		start := time.Now()
+		if err := gpstest.Replay(t.Context(), strings.NewReader(log), &b, 2); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d != 5*time.Second {
+			t.Errorf("ten seconds at double speed took %v", d)
+		}
+		if want := strings.TrimPrefix(log, "# a comment\n"); b.String() != want {
+			t.Errorf("wrote %q, want %q", b.String(), want)
+		}
+	})
+}
+
+func TestThinner(t *testing.T) {
+	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	count := func(hz int, seconds int, speed float64) int {
+		var th gps.Thinner
+		kept := 0
+		for i := range hz * seconds {
+			at := time.Duration(i) * time.Second / time.Duration(hz)
+			if th.Keep(gps.Fix{Time: start.Add(at), Lat: 30 + speed*at.Seconds()/111195, Lon: 103, Speed: speed, HasSpeed: true}) {
+				kept++
+			}
+		}
+		return kept
+	}
+	for _, c := range []struct {
+		hz    int
+		speed float64
+		want  int
+	}{{1, 10, 120}, {10, 10, 120}, {1, 0, 5}, {5, 0.2, 6}} {
+		if got := count(c.hz, 120, c.speed); got < c.want-1 || got > c.want+2 {
+			t.Errorf("%d Hz at %g m/s: kept %d in two minutes, want about %d", c.hz, c.speed, got, c.want)
+		}
+	}
+}
+
+func FuzzDecoder(f *testing.F) {
+	f.Add([]byte(nmea(good, "GPGSA,A,3,01,02,03,04,,,,,,,,,1.8,0.9,1.5", "GNGNS,120000.00,3012.0000,N,10306.0000,E,AN,09,0.9,512.0,-30.0,,")))
+	f.Add([]byte(gpstest.Sentences(time.Unix(1.8e9, 0), gpstest.Point{Lat: -30, Lon: -103}, 5, 90) + gpstest.NoFix(time.Unix(1.8e9, 0))))
+	f.Add([]byte("$GPZDA,235960.00,31,12,2016,00,00*67\r\n$GPRMC\xb5\x62$$$GPGGA,,,,,,0,,,,,,,,*66"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		for _, x := range decode(t, bytes.NewReader(in)) {
+			if math.Abs(x.Lat) > 90 || math.Abs(x.Lon) > 180 || math.IsNaN(x.Lat+x.Lon+x.Alt+x.Speed+x.Course) ||
+				x.Speed < 0 || x.Course < 0 || x.Course >= 360 || x.Mode < gps.Mode2D || x.Mode > gps.Mode3D {
+				t.Fatalf("a fix that cannot be: %+v", x)
+			}
+		}
+	})
+}
+
+// BenchmarkDecoder tells the decoder's speed as a ratio to the floor that any
+// line protocol has: finding the line ends.
+func BenchmarkDecoder(b *testing.B) {
+	log := bytes.Repeat([]byte(gpstest.Sentences(time.Unix(1.8e9, 0), gpstest.Point{Lat: 30, Lon: 103}, 5, 90)), 1000)
+	if real, err := os.ReadFile(filepath.Join(shared, "st-teseo-liv3f.log")); err == nil {
+		log = bytes.Repeat(real, 20)
+	}
+	b.SetBytes(int64(len(log)))
+	var ours, floor time.Duration
+	for b.Loop() {
+		at := time.Now()
+		if len(decode(b, bytes.NewReader(log))) == 0 {
+			b.Fatal("no fix")
+		}
+		ours += time.Since(at)
+		at = time.Now()
+		for s := bufio.NewScanner(bytes.NewReader(log)); s.Scan(); {
+		}
+		floor += time.Since(at)
+	}
+	b.ReportMetric(float64(ours)/float64(floor), "x-floor")
+}
