@@ -176,8 +176,10 @@ func seedBusy(w *world) {
 	w.press("box-03", wire.Medical, 21*time.Minute)
 	w.send("box-04", wire.Alarm, 5*time.Second, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: "panic", Press: 1},
 		func(e *wire.Event) { e.Drill = true; e.Wall.Uncertainty = 90 * time.Second })
-	w.send("car-02", wire.Alarm, 20*time.Second, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: "panic", Press: 1,
-		Position: &wire.Position{LatE7: 300_991_000, LonE7: 1_031_290_000, AgeMs: 4000, HDOP: 9}},
+	w.send("car-02", wire.Alarm, 20*time.Second, &wire.AlarmRaised{
+		Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: "panic", Press: 1,
+		Position: &wire.Position{LatE7: 300_991_000, LonE7: 1_031_290_000, AgeMs: 4000, HDOP: 9},
+	},
 		func(e *wire.Event) { e.Officer = "P-1002" })
 	w.press("box-06", wire.Fire, 50*time.Minute)
 	step := func(id int, verb, body string) {

@@ -1,0 +1,146 @@
+package console_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+func catalogue(t *testing.T, lang string) map[string]string {
+	t.Helper()
+	raw, err := os.ReadFile("i18n/" + lang + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := make(map[string]string)
+	if err := json.Unmarshal(raw, &messages); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(raw), "\": \""); n != len(messages) {
+		t.Errorf("%s: %d lines for %d messages: a key stands there twice", lang, n, len(messages))
+	}
+	return messages
+}
+
+// valued are the keys made of a prefix and a value that the centre names: every value
+// there is must have a message.
+func valued() map[string][]string {
+	v := map[string][]string{
+		"kind":        {wire.Panic.String(), wire.Fire.String(), wire.Medical.String()},
+		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String()},
+		"missing":     {incident.MissingTime, incident.MissingPosition},
+		"device_kind": {string(store.AlarmBox), string(store.PatrolCar)},
+		"why":         {store.WhyNotYet, store.WhyNever, store.WhyChain, store.WhyTwice},
+		"what": {
+			incident.WhatOpened, incident.WhatPressed, incident.WhatAcknowledged, incident.WhatDispatched,
+			incident.WhatClosed, incident.WhatCleared, incident.WhatShown,
+		},
+		"heard":    {"ok", "late", "silent"},
+		"fix":      {"live", "recent", "old"},
+		"unit.fix": {"live", "recent", "old"},
+		"fault":    nil, // open-ended: a code without a message shows itself
+	}
+	for _, s := range incident.States() {
+		v["state"] = append(v["state"], string(s))
+		v["group"] = append(v["group"], string(s))
+	}
+	for _, c := range incident.Codes() {
+		v["code"] = append(v["code"], string(c))
+	}
+	for _, l := range wire.Lanes() {
+		v["lane"] = append(v["lane"], l.String())
+	}
+	return v
+}
+
+// used are the keys that the page and its scripts name.
+func used(t *testing.T) map[string]string {
+	t.Helper()
+	used := make(map[string]string)
+	files, err := filepath.Glob("static/*.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := regexp.MustCompile(`\bt\("([^"]+)"|\bnote\("([^"]+)"|\bt "([^"]+)"|ticking\([^"\n]*(?:\([^"\n]*\)[^"\n]*)*, "([a-z_.]+)"`)
+	dynamic := regexp.MustCompile(`tx\("([^"]+)"|"([a-z_]+(?:\.[a-z]+)?)[._]" \+ [a-zA-Z.]+\)|printf "([a-z]+)\.%s"`)
+	for _, file := range append(files, "page.html") {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range plain.FindAllStringSubmatch(string(raw), -1) {
+			for _, key := range m[1:] {
+				if key != "" && !strings.HasSuffix(key, ".") && !strings.HasSuffix(key, "_") {
+					used[key] = file
+				}
+			}
+		}
+		for _, m := range dynamic.FindAllStringSubmatch(string(raw), -1) {
+			prefix := m[1] + m[2] + m[3]
+			values, known := valued()[prefix]
+			if !known {
+				if m[2] == "" {
+					t.Errorf("%s makes keys of %q: say in valued which", file, prefix)
+				}
+				continue
+			}
+			for _, value := range values {
+				separator := "."
+				if prefix == "unit.fix" {
+					separator = "_"
+				}
+				used[prefix+separator+value] = file
+			}
+		}
+	}
+	return used
+}
+
+// Both languages have every message that is used, no other, and the same blanks in each.
+func TestMessages(t *testing.T) {
+	en, zh, used := catalogue(t, "en"), catalogue(t, "zh-CN"), used(t)
+	if len(used) < 100 {
+		t.Fatalf("only %d keys found in the page: the search is broken", len(used))
+	}
+	for _, key := range slices.Sorted(maps.Keys(used)) {
+		for lang, messages := range map[string]map[string]string{"en": en, "zh-CN": zh} {
+			if strings.TrimSpace(messages[key]) == "" && key != "list.comma" {
+				t.Errorf("%s: no message %q, which %s uses", lang, key, used[key])
+			}
+		}
+	}
+	blank := regexp.MustCompile(`\{\w+\}`)
+	han := regexp.MustCompile(`\p{Han}`)
+	for _, key := range slices.Sorted(maps.Keys(en)) {
+		if _, there := zh[key]; !there {
+			t.Errorf("zh-CN: no message %q", key)
+			continue
+		}
+		if used[key] == "" && !strings.HasPrefix(key, "fault.") {
+			t.Errorf("message %q is not used", key)
+		}
+		inEn, inZh := blank.FindAllString(en[key], -1), blank.FindAllString(zh[key], -1)
+		slices.Sort(inEn)
+		slices.Sort(inZh)
+		if !slices.Equal(inEn, inZh) {
+			t.Errorf("%q has the blanks %v in en and %v in zh-CN", key, inEn, inZh)
+		}
+		if han.MatchString(en[key]) {
+			t.Errorf("en: %q is %q", key, en[key])
+		}
+	}
+	for key := range zh {
+		if _, there := en[key]; !there {
+			t.Errorf("en: no message %q", key)
+		}
+	}
+}
