@@ -68,7 +68,8 @@ function choose(id) {
 
 function title() {
   const open = group("open");
-  document.title = open.length ? t("title.open", { n: open.length, name: queue.name(open[0]) }) : t("app.title");
+  const lost = staleSince === null ? "" : t("title.lost");
+  document.title = lost + (open.length ? t("title.open", { n: open.length, name: queue.name(open[0]) }) : t("app.title"));
 }
 
 // New alarms ring at once and again until somebody takes them.
@@ -112,7 +113,14 @@ drawSound();
 
 // The link. What stands on the page is called live only while the centre is heard.
 
-let staleSince = null, nextTry = 0;
+let staleSince = null, nextTry = 0, lastWarning = 0, outdated = false;
+
+// A person who does not look at the page must still learn that it would not ring.
+function warn() {
+  if (staleSince === null || now() - staleSince < 5000 || Date.now() - lastWarning < 30_000) return;
+  lastWarning = Date.now();
+  sound.warn();
+}
 
 function drawLink() {
   const live = staleSince === null && loaded;
@@ -191,8 +199,8 @@ function take(kind, object) {
 
 follow({
   hello(hello) {
-    if (hello.version !== boot.version) location.reload(); // The centre was updated: so is the page.
-    else fetchAll();
+    outdated = hello.version !== boot.version;
+    fetchAll();
   },
   change(kind, object) {
     if (waiting) waiting.push([kind, object]);
@@ -204,6 +212,7 @@ follow({
       $("stale-text").textContent = t("stale.since", { at: clock(staleSince) });
     }
     drawLink();
+    title();
   },
   retry(wait) {
     nextTry = Date.now() + wait;
@@ -255,6 +264,9 @@ setInterval(() => {
   detail.tick();
   drawLink();
   ring();
+  warn();
+  // The centre was updated: so is the page, once nobody is in the middle of something.
+  if (outdated && !typing() && !detail.unfinished()) location.reload();
   if (++seconds % 5 === 0) changed(); // What was live may have grown old.
 }, 1000);
 

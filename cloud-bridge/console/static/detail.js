@@ -71,6 +71,9 @@ function fold(which) {
   else if (forms.dispatch.contains(document.activeElement) || forms.close.contains(document.activeElement)) $("detail").focus();
 }
 
+// unfinished says whether a form is open.
+export const unfinished = () => Object.values(forms).some((form) => !form.hidden);
+
 function fault(error, plain = false) {
   const line = $("act-error");
   line.hidden = !error;

@@ -157,7 +157,7 @@ export function draw(id = selected) {
     const off = near.has(d.id) ? 1.7 : 0.9; // The label keeps clear of an incident's ring.
     if (d.kind === "patrol-car") {
       const fix = fixState(d), fresh = fix === "live" || fix === "recent";
-      const age = d.last_fix ? t("map.age", { span: span(now() - Date.parse(d.last_fix.time)) }) : "";
+      const age = fix === "none" ? t("unit.no_fix") : t("map.age", { span: span(now() - Date.parse(d.last_fix.time)) });
       things.push(point(at, {
         kind: d.kind, off, icon: fresh ? "car" : "car-old", course: d.last_fix?.track ?? 0,
         label: (d.name || d.id) + (fix === "live" ? "" : "\n" + age), ink: { live: colour.text, recent: colour.carRecent }[fix] ?? colour.carOld,

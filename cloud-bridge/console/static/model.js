@@ -42,7 +42,10 @@ export function putDevice(device) {
 // since is the moment from which an incident's age counts: the press, or where the box
 // had no clock to trust, the arrival, before which the press must have been.
 export const pressKnown = (i) => i.pressed_at.time !== null;
-export const since = (i) => Date.parse(i.pressed_at.time ?? i.received_at);
+export const since = (i) => Math.min(Date.parse(i.pressed_at.time ?? i.received_at), Date.parse(i.received_at));
+
+// clockAhead says that a press claims to be later than its arrival: that clock is wrong.
+export const clockAhead = (i) => pressKnown(i) && Date.parse(i.pressed_at.time) > Date.parse(i.received_at) + i.pressed_at.uncertainty_ms + 1000;
 
 // A drill is never handled before what is real.
 const byNeed = (a, b) => a.drill - b.drill || a.priority - b.priority || since(a) - since(b) || Number(a.id) - Number(b.id);
@@ -66,7 +69,8 @@ export function heardState(device) {
 // fixState is live, recent, old or none.
 export function fixState(device) {
   if (!device.last_fix || device.last_fix.mode === 1) return "none";
-  const age = now() - Date.parse(device.last_fix.time);
+  const at = Date.parse(device.last_fix.time), age = now() - at;
+  if (at > Date.parse(device.last_heard) + 10_000) return "none"; // A fix from the future is none.
   return age <= fixLive ? "live" : age <= fixUsable ? "recent" : "old";
 }
 

@@ -29,16 +29,24 @@ export async function unlock() {
 
 // ring plays the pattern for an alarm: two rising pairs; for a drill one soft tone.
 export function ring(drill) {
+  if (drill) play([[0, 520, 0.25]], "sine", 0.12);
+  else play([[0, 740, 0.16], [0.2, 988, 0.16], [0.55, 740, 0.16], [0.75, 988, 0.3]], "triangle", 0.35);
+}
+
+// warn says that the link is lost: one falling pair.
+export const warn = () => play([[0, 392, 0.3], [0.35, 262, 0.5]], "sine", 0.25);
+
+// play sounds notes of [start, hertz, length], in seconds.
+function play(notes, shape, loud) {
   if (!audible()) return;
-  const notes = drill ? [[0, 520, 0.25]] : [[0, 740, 0.16], [0.2, 988, 0.16], [0.55, 740, 0.16], [0.75, 988, 0.3]];
   for (const [at, frequency, length] of notes) {
     const start = context.currentTime + 0.02 + at;
     const tone = context.createOscillator(), volume = context.createGain();
-    tone.type = drill ? "sine" : "triangle";
+    tone.type = shape;
     tone.frequency.value = frequency;
     volume.gain.setValueAtTime(0, start);
-    volume.gain.linearRampToValueAtTime(drill ? 0.12 : 0.35, start + 0.015);
-    volume.gain.setValueAtTime(drill ? 0.12 : 0.35, start + length - 0.04);
+    volume.gain.linearRampToValueAtTime(loud, start + 0.015);
+    volume.gain.setValueAtTime(loud, start + length - 0.04);
     volume.gain.linearRampToValueAtTime(0, start + length);
     tone.connect(volume).connect(context.destination);
     tone.start(start);

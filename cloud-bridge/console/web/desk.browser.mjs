@@ -61,8 +61,8 @@ async function check(name, run) {
 }
 
 const words = {
-  en: { desk: "Dispatch desk", live: "Live", lost: "Not live", panic: "Panic", acknowledged: "Acknowledged", dispatched: "Dispatched", closed: "Closed", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", first: "Enter your name" },
-  "zh-CN": { desk: "接警调度台", live: "实时", lost: "非实时", panic: "紧急求助", acknowledged: "已受理", dispatched: "已派警", closed: "已结案", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", first: "请先输入姓名" },
+  en: { live: "Live", lost: "Not live", panic: "Panic", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", lostTitle: "NOT LIVE" },
+  "zh-CN": { live: "实时", lost: "非实时", panic: "紧急求助", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", lostTitle: "【非实时】" },
 };
 
 for (const [lang, w] of Object.entries(words)) {
@@ -126,6 +126,7 @@ for (const [lang, w] of Object.entries(words)) {
     await tell("/reset");
     await tell("/busy");
     for (const [name, width, height] of [["1366", 1366, 768], ["1920", 1920, 1080]]) {
+      if (name === "1920" && lang === "en") continue;
       const s = await open({ lang, width, height });
       await s.page.locator("#map[data-ready]").waitFor();
       await s.page.waitForTimeout(800);
@@ -165,6 +166,7 @@ for (const [lang, w] of Object.entries(words)) {
     await visible(s.page, "#stale");
     assert.equal(await text(s.page, "#link-text"), w.lost);
     assert.match(await text(s.page, "#stale"), /\d\d:\d\d:\d\d/);
+    assert.ok((await s.page.title()).startsWith(w.lostTitle));
     await s.page.waitForTimeout(1500);
     await shot(s.page, `${lang}-1366-stale`);
     await tell("/press?device=box-04&kind=medical");
