@@ -1,0 +1,261 @@
+// Package scenario reads scenarios: a district of devices, a timeline of what
+// is done to them, and what is expected to come of it. The format is described
+// in this comment; the files in sim/scenarios are examples of all of it.
+//
+// It runs nothing: package play does. It opens no file but the scenario.
+//
+// # A scenario
+//
+//	name: one press        # required
+//	about: why it is run   # optional, for people
+//	seed: 7                # of everything random, such as bounces; default 1
+//	limit: 90s             # it fails when it lasts longer; default 2m
+//	devices: {…}           # id → device; without it, the demonstration's district
+//	timeline: […]          # required: the steps, in the order of their times
+//
+// # A device
+//
+//	box-01:
+//	  kind: alarm-box                  # required: alarm-box or patrol-car
+//	  name: 石桥村口                    # at the desk; default: the id
+//	  at: {lat: 31.1, lon: 103.4}      # where it was surveyed to stand, or where the car starts
+//	  buttons:                         # name → button; an alarm-box has one or more
+//	    panic: {kind: panic}           # panic, fire or medical
+//	    hush: {kind: panic, silent: true}
+//	  siren: true                      # default false
+//	  fingers: {1: P-1001}             # a fingerprint reader: slot → officer
+//	  gps: true                        # a receiver; a patrol-car has one always
+//	  drive: {route: [{lat: …, lon: …}, …], speed: 12}   # from the start on; metres a second
+//	  drill: true                      # everything from it belongs to an exercise
+//	  track: {batch: 60, close_after: 5s, still_every: 30s}
+//	  health: 30s                      # between heartbeats
+//
+// # A step
+//
+// A step does something or expects something. Its time, at, counts from the
+// moment at which every device was in touch with the desk; a step without it
+// has the time of the step before. A device: all stands for every device where
+// the table says so.
+//
+//	do              needs                  takes
+//	press           device, button         bounce: true, for: 200ms, hold: true
+//	release         device, button         bounce: true
+//	finger          device, slot           for: 700ms
+//	link cut        device (or all)
+//	link restore    device (or all)
+//	link black hole device (or all)
+//	power cut       device (or all)
+//	power restore   device (or all)
+//	drive           device, route          speed: 12
+//	park            device
+//	lose fix        device
+//	replay          device, log            speed: 1
+//	acknowledge     device                 by, kind
+//	dispatch        device, unit           by, kind
+//	close           device, code           by, kind, note
+//
+// press closes the button's contact and opens it again after for (default
+// 200ms), or keeps it closed until a release when hold is true; with bounce the
+// contact bounces for up to 20 ms at each change. finger lays a finger on the
+// reader and lifts it after for; slot 0 is a finger that the reader does not
+// know. park stops a car where it is; lose fix blinds its receiver; replay
+// feeds the receiver's log of that path (relative to the scenario's file) at
+// speed times its own pace, and when it ends the receiver falls silent.
+// acknowledge, dispatch and close act at the desk on the device's newest
+// incident that is not closed (of that kind, when it is given), and wait up to
+// 5 s for it; code is real, false_alarm, test, drill, duplicate or unfounded.
+//
+//	expect            needs                     takes
+//	incident          device, within            kind, state, presses, silent, drill, officer, count
+//	lamp              device, shows, within     style
+//	siren             device, sounds, within
+//	officer           device, signed, within    officer
+//	track             device, fixes, within
+//	all events stored                           within: 30s
+//
+// An expectation holds when it comes true in the time from at to at + within.
+// Lamps are judged by the times of the edges of their lines.
+//
+// incident wants an incident of the device that was opened since the timeline
+// began and is all that the step says: kind; state (open, acknowledged,
+// dispatched, closed); presses, exactly; silent; drill; officer, who was signed
+// on. With count, exactly so many are all that, and count: 0 wants none for the
+// whole of within. lamp wants the lamps to show idle, stored, centre_has,
+// acknowledged, unit_coming or fault, in the style plain, silent or drill where
+// given. siren wants it to sound (sounds: true) or not. officer wants the desk
+// to have an event of a sign-on, sign-off or refusal (signed: on, off, refused)
+// since at, of that officer where given. track wants at least so many fixes at
+// the desk since the timeline began. all events stored wants everything that
+// was injected until at to be in the desk's database exactly once.
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fengsui/fengsui/boards/strictyaml"
+)
+
+// Duration is a time written as "5s" or "200ms".
+type Duration = strictyaml.Duration
+
+// All is the device name that stands for every device.
+const All = "all"
+
+// A Scenario is one file.
+type Scenario struct {
+	Name     string            `yaml:"name" required:"true" want:"a name for people"`
+	About    string            `yaml:"about"`
+	Seed     uint64            `yaml:"seed"`
+	Limit    Duration          `yaml:"limit" min:"1s" max:"24h"`
+	Devices  map[string]Device `yaml:"devices"` // filled with the demonstration's district when the file has none
+	Timeline []Step            `yaml:"timeline" required:"true" want:"a list of steps"`
+
+	// Dir is the folder of the file, from which logs are found.
+	Dir string
+
+	district map[string]Device
+}
+
+// A Device is an alarm box or a patrol car of the simulated district.
+type Device struct {
+	Kind    string            `yaml:"kind" required:"true" oneof:"alarm-box|patrol-car"`
+	Name    string            `yaml:"name"`
+	At      *Place            `yaml:"at"`
+	Buttons map[string]Button `yaml:"buttons"`
+	Siren   bool              `yaml:"siren"`
+	Fingers map[int]string    `yaml:"fingers"` // slot → officer; nil: no reader
+	GPS     bool              `yaml:"gps"`
+	Drive   *Drive            `yaml:"drive"`
+	Drill   bool              `yaml:"drill"`
+	Track   Track             `yaml:"track"`
+	Health  Duration          `yaml:"health" min:"5s" max:"10m"`
+}
+
+// A Place is a point in degrees, WGS 84.
+type Place struct {
+	Lat float64 `yaml:"lat" required:"true" min:"-90" max:"90"`
+	Lon float64 `yaml:"lon" required:"true" min:"-180" max:"180"`
+}
+
+// A Button is one button of a device.
+type Button struct {
+	Kind   string `yaml:"kind" required:"true" oneof:"panic|fire|medical"`
+	Silent bool   `yaml:"silent"`
+}
+
+// A Drive is a closed way that a car goes round and round.
+type Drive struct {
+	Route []Place `yaml:"route" required:"true" want:"two or more places {lat, lon}"`
+	Speed float64 `yaml:"speed" min:"0.1" max:"100"` // metres a second
+}
+
+// Track says how a device batches its positions; zero: the firmware's default.
+type Track struct {
+	Batch      int      `yaml:"batch" min:"1" max:"600"`
+	CloseAfter Duration `yaml:"close_after" min:"1s" max:"5m"`
+	StillEvery Duration `yaml:"still_every" min:"1s" max:"10m"`
+}
+
+// A Step does one thing or expects one. Members that the file does not have are nil.
+type Step struct {
+	At     *Duration `yaml:"at" min:"0s" max:"24h"`
+	Do     string    `yaml:"do" oneof:"press|release|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|acknowledge|dispatch|close"`
+	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|track|all events stored"`
+
+	Device *string   `yaml:"device"`
+	Button *string   `yaml:"button"`
+	Bounce *bool     `yaml:"bounce"`
+	Hold   *bool     `yaml:"hold"`
+	For    *Duration `yaml:"for" min:"1ms" max:"10m"`
+	Slot   *int      `yaml:"slot" min:"0" max:"65535"`
+	Route  []Place   `yaml:"route" want:"two or more places {lat, lon}"`
+	Speed  *float64  `yaml:"speed" min:"0.1" max:"100000"`
+	Log    *string   `yaml:"log"`
+	By     *string   `yaml:"by" min:"1" max:"64" want:"a name of 1 to 64 bytes"`
+	Unit   *string   `yaml:"unit" min:"1" max:"64" want:"a unit's name of 1 to 64 bytes"`
+	Code   *string   `yaml:"code" oneof:"real|false_alarm|test|drill|duplicate|unfounded"`
+	Note   *string   `yaml:"note" max:"2000"`
+
+	Within  *Duration `yaml:"within" min:"1ms" max:"24h"`
+	Kind    *string   `yaml:"kind" oneof:"panic|fire|medical"`
+	State   *string   `yaml:"state" oneof:"open|acknowledged|dispatched|closed"`
+	Presses *uint64   `yaml:"presses"`
+	Silent  *bool     `yaml:"silent"`
+	Drill   *bool     `yaml:"drill"`
+	Officer *string   `yaml:"officer"`
+	Count   *int      `yaml:"count" min:"0" max:"1000000"`
+	Shows   *string   `yaml:"shows" oneof:"idle|stored|centre_has|acknowledged|unit_coming|fault"`
+	Style   *string   `yaml:"style" oneof:"plain|silent|drill"`
+	Sounds  *bool     `yaml:"sounds"`
+	Signed  *string   `yaml:"signed" oneof:"on|off|refused"`
+	Fixes   *int      `yaml:"fixes" min:"1" max:"1000000"`
+}
+
+// Start returns the step's time.
+func (s *Step) Start() time.Duration { return time.Duration(*s.At) }
+
+// String returns the step in a line, as people say it.
+func (s *Step) String() string {
+	var b strings.Builder
+	b.WriteString(s.Do)
+	if s.Expect != "" {
+		b.WriteString("expect " + s.Expect)
+	}
+	add := func(format string, a ...any) { fmt.Fprintf(&b, " "+format, a...) }
+	for _, f := range s.fields() {
+		switch {
+		case !f.set || f.name == "at" || f.name == "route":
+		case f.name == "device" || f.name == "button" || f.name == "shows":
+			add("%v", f.value())
+		default:
+			add("%s: %v", f.name, f.value())
+		}
+	}
+	return b.String()
+}
+
+// Load reads and checks a file. Where it names no devices, district stands in.
+func Load(path string, district map[string]Device) (*Scenario, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("scenario %s: no such file: want a YAML file such as those in sim/scenarios", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("scenario: %w", err)
+	}
+	return Parse(path, b, district)
+}
+
+// Parse checks a document; path stands for the file in errors, and logs are
+// found from its folder. The error is a *strictyaml.Error.
+func Parse(path string, data []byte, district map[string]Device) (*Scenario, error) {
+	s := &Scenario{Seed: 1, Limit: Duration(2 * time.Minute), Dir: filepath.Dir(path), district: district}
+	if err := strictyaml.Decode(path, data, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// A districtFile is a file with devices only.
+type districtFile struct {
+	Devices map[string]Device `yaml:"devices" required:"true"`
+}
+
+// Validate checks the devices' ids.
+func (d *districtFile) Validate(r *strictyaml.Report) { validIDs(r, d.Devices) }
+
+// ParseDistrict reads a file with devices only, written as in a scenario. The
+// error is a *strictyaml.Error.
+func ParseDistrict(path string, data []byte) (map[string]Device, error) {
+	var d districtFile
+	if err := strictyaml.Decode(path, data, &d); err != nil {
+		return nil, err
+	}
+	return d.Devices, nil
+}
