@@ -75,6 +75,15 @@ func New(opt Options) *Clock {
 // Mono returns the time since New; it never goes back.
 func (c *Clock) Mono() time.Duration { return c.opt.Now().Sub(c.start) }
 
+// RaiseEarliest makes nothing before t plausible any more.
+func (c *Clock) RaiseEarliest(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.After(c.opt.Earliest) {
+		c.opt.Earliest = t
+	}
+}
+
 // OfferGNSS takes the time of a valid receiver fix (RMC status A) that has
 // just arrived. It reports whether the receiver's time is believed now.
 func (c *Clock) OfferGNSS(utc time.Time) bool {

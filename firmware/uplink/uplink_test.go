@@ -157,6 +157,8 @@ func (b *broker) dial(context.Context, string) (net.Conn, error) {
 	return swallow{near, b}, nil
 }
 
+func (b *broker) dialed() int { b.mu.Lock(); defer b.mu.Unlock(); return b.dials }
+
 func (b *broker) set(down, hole bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -171,12 +173,11 @@ func (b *broker) set(down, hole bool) {
 
 // A rig is a spool and an uplink in a bubble.
 type rig struct {
-	t      *testing.T
-	s      *spool.Spool
-	u      *uplink.Uplink
-	silent bool
-	notes  []*wire.Notice
-	n      map[wire.Lane]int
+	t     *testing.T
+	s     *spool.Spool
+	u     *uplink.Uplink
+	notes []*wire.Notice
+	n     map[wire.Lane]int
 }
 
 func bubble(t *testing.T, servers []string, setup func(*testing.T) uplink.Dialer, f func(*rig)) {
@@ -191,7 +192,7 @@ func bubble(t *testing.T, servers []string, setup func(*testing.T) uplink.Dialer
 		r := &rig{t: t, s: s, n: map[wire.Lane]int{}}
 		r.u, err = uplink.New(uplink.Options{
 			Device: "box-01", Stream: s.Stream(), Boot: s.Boot(), Servers: servers, Key: deviceKey, CentreKey: pub(centreKey),
-			Store: s, Dial: dial, OnSilent: func(b bool) { r.silent = b },
+			Store: s, Dial: dial,
 			OnNotice: func(n *wire.Notice) { r.notes = append(r.notes, n) },
 		})
 		if err != nil {
@@ -302,16 +303,16 @@ func TestTenMinutesOfOutage(t *testing.T) {
 			r.append(wire.Track, 1)
 		}
 		r.append(wire.Alarm, 1)
-		if !r.silent {
+		if !r.u.Status().Silent {
 			t.Error("no fault after ten minutes without the centre")
 		}
-		if b.dials > 60 {
-			t.Errorf("%d dials in ten minutes", b.dials)
+		if n := b.dialed(); n > 60 {
+			t.Errorf("%d dials in ten minutes", n)
 		}
 		b.set(false, false)
 		time.Sleep(2 * time.Minute)
 		r.settled(c)
-		if r.silent {
+		if r.u.Status().Silent {
 			t.Error("the fault stays although the centre answers")
 		}
 	})
@@ -320,11 +321,11 @@ func TestTenMinutesOfOutage(t *testing.T) {
 func TestBlackHoleIsNoticedAndReplaced(t *testing.T) {
 	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
 		time.Sleep(time.Minute)
-		dials := b.dials
+		dials := b.dialed()
 		b.set(false, true)
 		r.append(wire.Alarm, 1)
 		time.Sleep(20 * time.Second)
-		if b.dials == dials {
+		if b.dialed() == dials {
 			t.Error("no new connection within 20 s of the black hole")
 		}
 		b.set(false, false)
@@ -338,12 +339,12 @@ func TestACentreThatNeverAnswers(t *testing.T) {
 		c.with(func() { c.answers = false })
 		r.append(wire.Alarm, 1)
 		time.Sleep(50 * time.Second)
-		if r.silent {
+		if r.u.Status().Silent {
 			t.Error("a fault before a minute has passed")
 		}
 		time.Sleep(20 * time.Second)
-		if !r.silent || r.s.Depth()[wire.Alarm] != 1 {
-			t.Errorf("silent %v, %d alarms wait: want a fault and the alarm kept, PUBACK or not", r.silent, r.s.Depth()[wire.Alarm])
+		if !r.u.Status().Silent || r.s.Depth()[wire.Alarm] != 1 {
+			t.Errorf("silent %v, %d alarms wait: want a fault and the alarm kept, PUBACK or not", r.u.Status().Silent, r.s.Depth()[wire.Alarm])
 		}
 		c.with(func() { c.answers = true })
 		time.Sleep(2 * time.Minute)
