@@ -1,0 +1,209 @@
+// Package agent is the firmware's heart: it composes the ports of a village
+// alarm box or a patrol car (buttons, lamps, siren, satellite receiver,
+// fingerprint reader) with the spool and the uplink.
+//
+// One goroutine, the loop, owns all of the agent's state; ports and uplink post
+// work to it, presses before everything else. Whatever happens becomes an
+// event that is durable in the spool before a lamp says so or anything leaves.
+// Latched alarms and the signed-on officer are kept in the same commit as the
+// event that changed them, so that a power cut never splits the two.
+//
+// The package opens no device path itself (firmware/internal/hw does), knows
+// nothing of boards, and decides nothing for the centre: a latch is reset only
+// by the centre's word or by an enrolled officer's finger.
+package agent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"periph.io/x/conn/v3/gpio"
+
+	"github.com/fengsui/fengsui/firmware/clock"
+	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/lamp"
+	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/uplink"
+)
+
+// An Opener opens a byte stream port. It is called again, with backoff, when
+// the port fails.
+type Opener func(ctx context.Context) (io.ReadWriteCloser, error)
+
+// Ports are the agent's connections to the world. A nil port is absent.
+type Ports struct {
+	GPS         Opener                 // NMEA 0183 from a satellite receiver
+	Fingerprint Opener                 // a ZFM/R30x/R503 sensor
+	Buttons     map[string]gpio.PinIn  // by name in the configuration
+	Lamps       map[string]gpio.PinOut // "red", "amber", "green"
+	Siren       gpio.PinOut            // a siren's driver
+	Dial        uplink.Dialer          // how to reach a broker; nil: TCP
+	Clock       clock.Options          // the clock's surroundings; zero: this machine's
+}
+
+// Options are what differs between builds.
+type Options struct {
+	Version string       // the firmware's, as health reports it
+	Log     *slog.Logger // nil: discarded
+}
+
+// An Agent runs one device. Make it with New.
+type Agent struct {
+	cfg   *config.Config
+	ports Ports
+	opt   Options
+	log   *slog.Logger
+	key   ed25519.PrivateKey
+	clock *clock.Clock
+
+	urgent chan func() // presses; the loop takes these first
+	other  chan func() // everything else
+	status atomic.Pointer[Status]
+
+	// Set by Run before anything else starts, not changed after.
+	spool  *spool.Spool
+	uplink *uplink.Uplink
+	lamps  *lamp.Driver
+
+	// The rest is only touched by the loop.
+	latches  map[string]*latch // by button
+	answered map[answer]bool   // notices of alarms that are no longer latched
+	officer  string            // who is signed on, or ""
+	faults   map[string]string // active faults: code → detail
+	unsaved  unsaved
+	batch    batcher
+}
+
+// firstRelease is a time before which no device of ours ran.
+var firstRelease = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+// New checks the configuration against the ports and makes or loads the
+// device's key.
+func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	for name := range cfg.Buttons {
+		if ports.Buttons[name] == nil {
+			return nil, fmt.Errorf("agent: button %q is configured but has no port", name)
+		}
+	}
+	key, err := LoadOrCreateKey(cfg.Data)
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if ports.Clock.Earliest.IsZero() {
+		ports.Clock.Earliest = firstRelease
+	}
+	a := &Agent{
+		cfg: cfg, ports: ports, opt: opt, key: key,
+		log:      opt.Log.With("device", cfg.Device),
+		clock:    clock.New(ports.Clock),
+		urgent:   make(chan func(), 64),
+		other:    make(chan func(), 256),
+		latches:  make(map[string]*latch),
+		answered: make(map[answer]bool),
+		faults:   make(map[string]string),
+	}
+	a.status.Store(&Status{Device: cfg.Device})
+	return a, nil
+}
+
+// SpoolPath returns where a device keeps its spool.
+func SpoolPath(cfg *config.Config) string { return filepath.Join(cfg.Data, "spool.db") }
+
+// Run runs the device until ctx ends or a part of it cannot go on. It returns
+// only when everything that it started has stopped; nil after ctx ended.
+func (a *Agent) Run(ctx context.Context) (err error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	a.spool, err = spool.Open(SpoolPath(a.cfg), spool.Options{Log: a.log})
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	defer func() { err = errors.Join(err, a.spool.Close()) }()
+	if err := a.restore(); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	a.lamps = lamp.New(a.lampOutputs(), a.log)
+	a.uplink, err = uplink.New(a.uplinkOptions(ctx))
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+
+	var parts sync.WaitGroup
+	start := func(name string, run func(context.Context) error) {
+		parts.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				stop(fmt.Errorf("agent: %s: %w", name, err))
+			}
+		})
+	}
+	start("lamps", a.lamps.Run)
+	start("uplink", a.uplink.Run)
+	for name := range a.cfg.Buttons {
+		start("button "+name, func(ctx context.Context) error { a.watchButton(ctx, name); return nil })
+	}
+	if a.ports.GPS != nil {
+		start("gps", func(ctx context.Context) error { a.watchGPS(ctx); return nil })
+	}
+	if a.ports.Fingerprint != nil {
+		start("fingerprint", func(ctx context.Context) error { a.watchFingerprint(ctx); return nil })
+	}
+	a.loop(ctx)
+	stop(nil)
+	parts.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return nil
+}
+
+// loop owns the agent's state.
+func (a *Agent) loop(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	health := time.NewTicker(time.Duration(a.cfg.Health.Every))
+	defer health.Stop()
+	a.heartbeat()
+	for {
+		a.show()
+		select { // presses first
+		case f := <-a.urgent:
+			f()
+			continue
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			a.flushTrack(true)
+			return
+		case f := <-a.urgent:
+			f()
+		case f := <-a.other:
+			f()
+		case <-tick.C:
+			a.retryUnsaved()
+			a.checkGPS()
+			a.flushTrack(false)
+		case <-health.C:
+			a.heartbeat()
+		}
+	}
+}
+
+// post hands work to the loop; it gives up when ctx ends.
+func (a *Agent) post(ctx context.Context, to chan func(), f func()) {
+	select {
+	case to <- f:
+	case <-ctx.Done():
+	}
+}

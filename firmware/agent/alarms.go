@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/lamp"
+	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// A latch is an alarm that has been pressed and not reset. It is kept in the
+// spool's state as JSON under latchState+button.
+type latch struct {
+	Alarm  wire.AlarmID   `json:"alarm"`
+	Kind   wire.AlarmKind `json:"kind"`
+	Silent bool           `json:"silent"`
+	Press  uint64         `json:"press"` // presses so far
+	Rev    uint64         `json:"rev"`   // of the newest notice that was shown
+	Step   lamp.Step      `json:"step"`  // Idle until the disk has it; on the disk, CentreHas may still say Stored
+	Unit   string         `json:"unit"`  // who is coming
+	seq    uint64         // of the event that latched it, while it waits for its Ack
+}
+
+const latchState = "latch/"
+
+// An answer names a notice that was answered for an alarm that is no longer
+// latched here.
+type answer struct {
+	alarm wire.AlarmID
+	rev   uint64
+}
+
+// pressed takes a confirmed press of a button.
+func (a *Agent) pressed(button string) {
+	b, at := a.cfg.Buttons[button], a.stamp()
+	p := a.latches[button]
+	if p == nil {
+		p = &latch{Alarm: wire.NewAlarmID(), Kind: wire.AlarmKind(b.Kind), Silent: b.Silent}
+		a.latches[button] = p
+	}
+	p.Press++
+	kept := *p
+	kept.Step = max(kept.Step, lamp.Stored) // so it is once it is kept
+	body := &wire.AlarmRaised{
+		Alarm: p.Alarm, Kind: p.Kind, Silent: p.Silent, Button: button, Press: p.Press, Position: a.position(),
+	}
+	a.store(at, wire.Alarm, body, func(seq uint64) {
+		if body.Press == 1 {
+			p.seq, p.Step = seq, lamp.Stored
+		}
+		a.log.Info("alarm stored", "button", button, "alarm", p.Alarm, "press", body.Press, "seq", seq)
+	}, latchKV(button, &kept))
+}
+
+// committed takes the centre's word that its database holds a lane up to a
+// number.
+func (a *Agent) committed(l wire.Lane, upTo uint64) {
+	if l != wire.Alarm {
+		return
+	}
+	for _, p := range a.latches {
+		if p.Step == lamp.Stored && p.seq <= upTo {
+			p.Step = lamp.CentreHas
+		}
+	}
+}
+
+// notice takes the centre's word on an alarm. Every notice is answered by an
+// event, once for each revision.
+func (a *Agent) notice(n *wire.Notice) {
+	button := a.buttonOf(n.Alarm)
+	if button == "" {
+		k := answer{n.Alarm, n.Rev}
+		if a.answered[k] {
+			return
+		}
+		if len(a.answered) > 1000 { // only a hint: forgetting costs one more event
+			clear(a.answered)
+		}
+		a.answered[k] = true
+		a.shown(n, nil)
+		return
+	}
+	p := a.latches[button]
+	if n.Rev <= p.Rev {
+		return // its answer is in the spool already
+	}
+	next := *p
+	next.Rev = n.Rev
+	switch n.State {
+	case wire.NoticeAcknowledged:
+		next.Step, next.Unit = lamp.Acknowledged, ""
+	case wire.NoticeDispatched:
+		next.Step, next.Unit = lamp.UnitComing, n.Unit
+	case wire.NoticeClosed:
+		// First the latch, then the answer: after a cut between the two the
+		// notice comes again and is answered as that of an unknown alarm.
+		a.clear(button, &wire.AlarmCleared{Alarm: n.Alarm, By: wire.ClearedByCentre})
+		a.answered[answer{n.Alarm, n.Rev}] = true
+		a.shown(n, nil)
+		return
+	default:
+		a.log.Warn("notice of an unknown state", "alarm", n.Alarm, "state", n.State)
+		return
+	}
+	*p = next
+	a.show() // the lamp first: the event says that it shows
+	a.shown(n, func() spool.KV { return latchKV(button, p) })
+}
+
+// shown stores the answer to a notice.
+func (a *Agent) shown(n *wire.Notice, state func() spool.KV) {
+	var kv []spool.KV
+	if state != nil {
+		kv = append(kv, state())
+	}
+	a.store(a.stamp(), wire.Duty, &wire.NoticeShown{Alarm: n.Alarm, Rev: n.Rev, State: n.State}, nil, kv...)
+}
+
+// clear resets a latched alarm.
+func (a *Agent) clear(button string, body *wire.AlarmCleared) {
+	a.store(a.stamp(), wire.Alarm, body, func(uint64) {
+		delete(a.latches, button)
+		a.log.Info("alarm reset", "button", button, "alarm", body.Alarm, "by", body.By)
+	}, spool.KV{Key: latchState + button})
+}
+
+func (a *Agent) buttonOf(alarm wire.AlarmID) string {
+	for button, p := range a.latches {
+		if p.Alarm == alarm {
+			return button
+		}
+	}
+	return ""
+}
+
+func latchKV(button string, p *latch) spool.KV {
+	v, err := json.Marshal(p)
+	if err != nil {
+		panic(fmt.Sprintf("agent: latch: %v", err)) // a struct of plain members
+	}
+	return spool.KV{Key: latchState + button, Value: v}
+}
+
+// restore reads back what the loop had before a power cut.
+func (a *Agent) restore() error {
+	state, err := a.spool.State()
+	if err != nil {
+		return err
+	}
+	a.officer = string(state[officerState])
+	if ms, err := strconv.ParseInt(string(state[wallState]), 10, 64); err == nil {
+		a.clock.RaiseEarliest(time.UnixMilli(ms))
+	}
+	for key, v := range state {
+		button, ok := strings.CutPrefix(key, latchState)
+		if !ok {
+			continue
+		}
+		p := new(latch)
+		if err := json.Unmarshal(v, p); err != nil {
+			return fmt.Errorf("latch of button %q: %w", button, err)
+		}
+		a.latches[button] = p
+	}
+	if len(a.latches) == 0 {
+		return nil
+	}
+	// An alarm whose event is no longer in the spool was acknowledged by the
+	// centre before the cut.
+	waiting := make(map[wire.AlarmID]uint64)
+	for from := uint64(0); ; {
+		recs, err := a.spool.Read(wire.Alarm, from, 100, 1<<20)
+		if err != nil || len(recs) == 0 {
+			if err != nil {
+				return err
+			}
+			break
+		}
+		for _, r := range recs {
+			if e, err := wire.Peek(r.Data); err == nil {
+				if b, ok := e.Body.(*wire.AlarmRaised); ok && b.Press == 1 {
+					waiting[b.Alarm] = r.Seq
+				}
+			}
+			from = r.Seq + 1
+		}
+	}
+	for _, p := range a.latches {
+		seq, still := waiting[p.Alarm]
+		p.seq = seq
+		if !still && p.Step == lamp.Stored {
+			p.Step = lamp.CentreHas
+		}
+	}
+	return nil
+}
+
+// show makes the lamps tell the state: of the alarm that is least far on, where
+// several are latched.
+func (a *Agent) show() {
+	s := lamp.State{Drill: a.cfg.Drill, Fault: len(a.faults) > 0}
+	loud := false
+	for _, p := range a.latches {
+		loud = loud || !p.Silent
+		if p.Step != lamp.Idle && (s.Step == lamp.Idle || p.Step < s.Step) {
+			s.Step = p.Step
+		}
+	}
+	s.Silent = len(a.latches) > 0 && !loud
+	s.Siren = loud
+	a.lamps.Show(s)
+	a.publish(s.Step)
+}

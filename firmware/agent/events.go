@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// A stamp is what an event says of the moment that it was captured, taken
+// before anything waits for a disk.
+type stamp struct {
+	mono    time.Duration
+	wall    wire.Wall
+	officer string
+}
+
+func (a *Agent) stamp() stamp { return stamp{a.clock.Mono(), a.clock.Wall(), a.officer} }
+
+// store makes an event durable, together with the state that goes with it, and
+// then calls done with its sequence number. An event that cannot be stored now
+// is kept in memory and tried again, in order, before any later one; done and
+// whatever it shows wait until it is on the disk.
+func (a *Agent) store(at stamp, l wire.Lane, body wire.Body, done func(seq uint64), state ...spool.KV) {
+	try := func() error {
+		seq, err := a.spool.Append(l, func(s spool.Slot) ([]byte, error) {
+			return wire.Seal(&wire.Event{
+				Device: a.cfg.Device, Stream: s.Stream, Lane: l, Seq: s.Seq, Prev: s.Prev, Boot: s.Boot,
+				Mono: at.mono, Wall: at.wall, Officer: at.officer, Drill: a.cfg.Drill, Body: body,
+			}, a.key)
+		}, state...)
+		if err != nil {
+			return err
+		}
+		if done != nil {
+			done(seq)
+		}
+		return nil
+	}
+	queue := &a.unsaved.other
+	if l == wire.Alarm {
+		queue = &a.unsaved.alarms
+	}
+	if len(*queue) > 0 { // keep the order
+		a.keep(queue, try)
+		return
+	}
+	if err := try(); err != nil {
+		a.log.Error("event not stored yet", "lane", l, "body", body.Type(), "err", err)
+		if errors.Is(err, wire.ErrMessage) {
+			return // it breaks the contract and never will be: a fault of ours, not of the disk
+		}
+		a.keep(queue, try)
+		a.faultBegan(faultStorage, err.Error())
+	}
+}
+
+// unsaved is what a disk that refuses has not taken yet. Alarms do not wait
+// for the rest, nor the rest for them.
+type unsaved struct{ alarms, other []func() error }
+
+// maxUnsaved bounds what waits in memory; alarms are few, so that what is
+// given up is track and duty.
+const maxUnsaved = 4096
+
+func (a *Agent) keep(queue *[]func() error, try func() error) {
+	if len(*queue) >= maxUnsaved {
+		a.log.Error("event given up: the spool refuses and memory is full", "waiting", len(*queue))
+		return
+	}
+	*queue = append(*queue, try)
+}
+
+func (a *Agent) retryUnsaved() {
+	for _, queue := range []*[]func() error{&a.unsaved.alarms, &a.unsaved.other} {
+		for len(*queue) > 0 && (*queue)[0]() == nil {
+			*queue = (*queue)[1:]
+		}
+	}
+	if len(a.unsaved.alarms)+len(a.unsaved.other) == 0 {
+		a.faultEnded(faultStorage)
+	}
+}
+
+// Fault codes. A code may carry what it concerns behind a colon.
+const (
+	faultStorage     = "storage"
+	faultButton      = "button_stuck"
+	faultGPS         = "gps_lost"
+	faultFingerprint = "fingerprint_lost"
+	faultFinger      = "fingerprint_stuck"
+	faultCentre      = "centre_silent"
+)
+
+func (a *Agent) faultBegan(code, detail string) {
+	if _, known := a.faults[code]; known {
+		return
+	}
+	a.log.Warn("fault", "code", code, "detail", detail)
+	a.faults[code] = detail
+	a.storeFault(code, true, detail)
+}
+
+func (a *Agent) faultEnded(code string) {
+	if _, known := a.faults[code]; !known {
+		return
+	}
+	a.log.Info("fault ended", "code", code)
+	delete(a.faults, code)
+	a.storeFault(code, false, "")
+}
+
+func (a *Agent) storeFault(code string, active bool, detail string) {
+	const longest = 200 // bytes, far below the contract's bound
+	detail = strings.ToValidUTF8(detail[:min(len(detail), longest)], "")
+	a.store(a.stamp(), wire.Duty, &wire.Fault{Code: code, Active: active, Detail: detail}, nil)
+}

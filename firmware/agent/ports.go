@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"periph.io/x/conn/v3/gpio"
+
+	"github.com/fengsui/fengsui/firmware/button"
+	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/fingerprint"
+	"github.com/fengsui/fengsui/firmware/gps"
+	"github.com/fengsui/fengsui/firmware/internal/hw"
+	"github.com/fengsui/fengsui/firmware/lamp"
+	"github.com/fengsui/fengsui/firmware/uplink"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// OpenPorts makes the ports that a configuration names. The function line
+// returns a GPIO line by its name; nil means this machine's lines. Serial ports
+// are opened when they are used.
+func OpenPorts(cfg *config.Config, line func(name string) (gpio.PinIO, error)) (Ports, error) {
+	if line == nil {
+		line = hw.Line
+	}
+	p := Ports{Buttons: make(map[string]gpio.PinIn), Lamps: make(map[string]gpio.PinOut)}
+	for name, b := range cfg.Buttons {
+		pin, err := line(b.Line)
+		if err != nil {
+			return Ports{}, fmt.Errorf("button %q: %w", name, err)
+		}
+		pull := map[string]gpio.Pull{"up": gpio.PullUp, "down": gpio.PullDown, "none": gpio.Float}[b.Pull]
+		if err := pin.In(pull, gpio.BothEdges); err != nil {
+			return Ports{}, fmt.Errorf("button %q: line %s as an input with pull %s: %w", name, b.Line, b.Pull, err)
+		}
+		p.Buttons[name] = pin
+	}
+	for name, l := range cfg.Lamps.ByName() {
+		pin, err := line(l.Line)
+		if err != nil {
+			return Ports{}, fmt.Errorf("lamp %q: %w", name, err)
+		}
+		p.Lamps[name] = pin
+	}
+	if cfg.Siren != nil {
+		pin, err := line(cfg.Siren.Line)
+		if err != nil {
+			return Ports{}, fmt.Errorf("siren: %w", err)
+		}
+		p.Siren = pin
+	}
+	if g := cfg.GPS; g != nil {
+		p.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) { return hw.Serial(ctx, g.Port, g.Baud) }
+	}
+	if f := cfg.Fingerprint; f != nil {
+		p.Fingerprint = func(ctx context.Context) (io.ReadWriteCloser, error) { return hw.Serial(ctx, f.Port, f.Baud) }
+	}
+	return p, nil
+}
+
+func (a *Agent) lampOutputs() lamp.Outputs {
+	out := func(name string, l *config.Line) lamp.Output {
+		if l == nil || a.ports.Lamps[name] == nil {
+			return lamp.Output{}
+		}
+		return lamp.Output{Pin: a.ports.Lamps[name], ActiveLow: l.Active == "low"}
+	}
+	o := lamp.Outputs{Red: out("red", a.cfg.Lamps.Red), Amber: out("amber", a.cfg.Lamps.Amber), Green: out("green", a.cfg.Lamps.Green)}
+	if s := a.cfg.Siren; s != nil && a.ports.Siren != nil {
+		o.Siren = lamp.Output{Pin: a.ports.Siren, ActiveLow: s.Active == "low"}
+		o.SirenLimit = time.Duration(s.Limit)
+	}
+	return o
+}
+
+func (a *Agent) uplinkOptions(ctx context.Context) uplink.Options {
+	var servers []string
+	for _, s := range a.cfg.Centre.Servers {
+		servers = append(servers, string(s))
+	}
+	return uplink.Options{
+		Device: a.cfg.Device, Stream: a.spool.Stream(), Boot: a.spool.Boot(), Firmware: a.opt.Version,
+		Servers: servers, Key: a.key, CentreKey: []byte(a.cfg.Centre.Key), Store: a.spool, Dial: a.ports.Dial, Log: a.log,
+		OnNotice: func(n *wire.Notice) { a.post(ctx, a.other, func() { a.notice(n) }) },
+		OnAck:    func(l wire.Lane, upTo uint64) { a.post(ctx, a.other, func() { a.committed(l, upTo) }) },
+		OnSilent: func(silent bool) {
+			a.post(ctx, a.other, func() {
+				if silent {
+					a.faultBegan(faultCentre, "nothing acknowledged for a minute")
+				} else {
+					a.faultEnded(faultCentre)
+				}
+			})
+		},
+	}
+}
+
+func (a *Agent) watchButton(ctx context.Context, name string) {
+	active := gpio.Level(a.cfg.Buttons[name].Active == "high")
+	button.Watch(ctx, a.ports.Buttons[name], active, button.Timing{}, func(k button.Kind) {
+		code := faultButton + ":" + name
+		switch k {
+		case button.Pressed:
+			a.post(ctx, a.urgent, func() { a.pressed(name) })
+		case button.Stuck:
+			a.post(ctx, a.other, func() { a.faultBegan(code, "the line stays pressed") })
+		case button.Freed:
+			a.post(ctx, a.other, func() { a.faultEnded(code) })
+		}
+	})
+}
+
+// reopen runs use on a port again and again until ctx ends, with a pause that
+// grows to half a minute while the port fails, and tells of each failure.
+func (a *Agent) reopen(ctx context.Context, open Opener, failed func(error), use func(io.ReadWriteCloser) error) {
+	const first, limit = time.Second, 30 * time.Second
+	for pause := first; ctx.Err() == nil; pause = min(2*pause, limit) {
+		began := time.Now()
+		port, err := open(ctx)
+		if err == nil {
+			err = use(port)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		failed(err)
+		if time.Since(began) > limit {
+			pause = first
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+		}
+	}
+}
+
+func (a *Agent) watchGPS(ctx context.Context) {
+	a.reopen(ctx, a.ports.GPS, func(err error) {
+		a.post(ctx, a.other, func() { a.faultBegan(faultGPS, err.Error()) })
+	}, func(port io.ReadWriteCloser) (err error) {
+		defer context.AfterFunc(ctx, func() { port.Close() })()
+		defer func() { err = errors.Join(err, port.Close()) }()
+		for d := gps.NewDecoder(port); ; {
+			f, err := d.Next()
+			if err != nil {
+				return fmt.Errorf("gps: %w", err)
+			}
+			a.post(ctx, a.other, func() { a.fixed(f) })
+		}
+	})
+}
+
+func (a *Agent) watchFingerprint(ctx context.Context) {
+	r := fingerprint.NewReader(fingerprint.Options{
+		Password: a.cfg.Fingerprint.Password, MinScore: a.cfg.Fingerprint.MinScore, Log: a.log,
+	})
+	a.reopen(ctx, a.ports.Fingerprint, func(err error) {
+		a.post(ctx, a.other, func() { a.faultBegan(faultFingerprint, err.Error()) })
+	}, func(port io.ReadWriteCloser) error {
+		return r.Run(ctx, port, func(e fingerprint.Event) { a.post(ctx, a.other, func() { a.finger(e) }) })
+	})
+}

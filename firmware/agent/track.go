@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"math"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/gps"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// A batcher gathers fixes into the batches of the track lane.
+type batcher struct {
+	thin  gps.Thinner
+	fixes []wire.TrackFix
+	at    stamp         // of the newest of them
+	since time.Duration // Mono of the oldest of them
+	last  *gps.Fix      // the newest fix, thinned or not
+	seen  time.Duration // Mono at which it came
+}
+
+// gpsPatience is how long a receiver may be without a fix before that is a
+// fault: a cold start takes up to two minutes under a poor sky.
+const gpsPatience = 2 * time.Minute
+
+// fixed takes a fix from the receiver.
+func (a *Agent) fixed(f gps.Fix) {
+	if f.Active && !f.Time.IsZero() {
+		a.clock.OfferGNSS(f.Time)
+	}
+	if f.Time.IsZero() {
+		f.Time = a.clock.Wall().Time()
+	}
+	a.faultEnded(faultGPS)
+	b, at := &a.batch, a.stamp()
+	b.last, b.seen = &f, at.mono
+	b.thin.Still = time.Duration(a.cfg.Track.Still)
+	if f.Time.Before(time.Unix(0, 0)) || !b.thin.Keep(f) {
+		return
+	}
+	if len(b.fixes) == 0 {
+		b.since = at.mono
+	}
+	b.fixes, b.at = append(b.fixes, trackFix(&f)), at
+	a.flushTrack(false)
+}
+
+func trackFix(f *gps.Fix) wire.TrackFix {
+	t := wire.TrackFix{
+		Time:  f.Time.UnixMilli(),
+		LatE6: int64(math.Round(f.Lat * 1e6)), LonE6: int64(math.Round(f.Lon * 1e6)),
+		Alt: int64(math.Round(f.Alt)), Speed: int64(math.Round(f.Speed * 10)),
+		Course: int64(math.Round(f.Course)) % 360, HDOP: int64(math.Round(f.HDOP * 10)),
+	}
+	for flag, has := range map[wire.TrackFlag]bool{
+		wire.Fix3D: f.Mode == gps.Mode3D, wire.HasAlt: f.HasAlt, wire.HasSpeed: f.HasSpeed,
+		wire.HasCourse: f.HasCourse, wire.HasHDOP: f.HDOP > 0,
+	} {
+		if has {
+			t.Flags |= flag
+		}
+	}
+	return t
+}
+
+// flushTrack closes the batch when it is full, when the link is up and it is
+// old enough, or when it must be.
+func (a *Agent) flushTrack(must bool) {
+	b := &a.batch
+	full := len(b.fixes) >= a.cfg.Track.Batch
+	due := a.uplink.Status().Heard && a.clock.Mono()-b.since >= time.Duration(a.cfg.Track.CloseAfter)
+	if len(b.fixes) == 0 || !must && !full && !due {
+		return
+	}
+	a.store(b.at, wire.Track, &wire.TrackBatch{Fixes: b.fixes}, nil)
+	b.fixes = nil
+}
+
+// checkGPS makes a long time without a fix a fault.
+func (a *Agent) checkGPS() {
+	if a.ports.GPS != nil && a.clock.Mono()-a.batch.seen >= gpsPatience {
+		a.faultBegan(faultGPS, "no fix for "+gpsPatience.String())
+	}
+}
+
+// position returns where the device is, as well as it knows, or nil.
+func (a *Agent) position() *wire.Position {
+	f := a.batch.last
+	if f == nil {
+		return nil
+	}
+	return &wire.Position{
+		LatE7: int64(math.Round(f.Lat * 1e7)), LonE7: int64(math.Round(f.Lon * 1e7)),
+		AgeMs: uint64((a.clock.Mono() - a.batch.seen).Milliseconds()), HDOP: uint64(math.Round(f.HDOP * 10)),
+	}
+}

@@ -1,0 +1,210 @@
+// Package cli is the fengsui command, callable from Go with its own arguments
+// and streams. It parses arguments and reports errors; the work is done by the
+// packages that it calls.
+//
+// Output: results go to stdout and nothing else does; errors go to stderr as
+// "fengsui: …", one a line; the log of a running agent goes to stderr. The exit
+// status is 0, 1 when the work failed, 2 when the arguments are wrong.
+package cli
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/fengsui/fengsui/firmware/agent"
+	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/gps"
+	"github.com/fengsui/fengsui/firmware/spool"
+)
+
+const usage = `usage: fengsui COMMAND
+
+  run --config FILE         run the device
+  check --config FILE       check a configuration and say what it means
+  key --config FILE         print the device's public key, made at the first call
+  gps decode [FILE|-]       print one JSON object a fix, in gpsd's TPV names
+  spool ls (--config FILE | FILE)
+                            list the events that wait in a spool
+  version                   print the version
+`
+
+// errUsage means that the arguments are wrong; the message says how.
+var errUsage = errors.New("usage")
+
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// Run runs the command and returns its exit status.
+func Run(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	err := run(ctx, version, args, streams{stdin, stdout, stderr})
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage)
+		return 0
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(stderr, "fengsui: %s\n", strings.TrimRight(line, "\n"))
+	}
+	if errors.Is(err, errUsage) {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	return 1
+}
+
+func run(ctx context.Context, version string, args []string, std streams) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%w: no command", errUsage)
+	}
+	rest := args[1:]
+	switch args[0] {
+	case "run":
+		return runDevice(ctx, version, rest, std)
+	case "check":
+		cfg, err := load(rest)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(std.out, "%s: %s, %d buttons, reports to %v\n", cfg.Device, cfg.Profile, len(cfg.Buttons), cfg.Centre.Servers)
+		return nil
+	case "key":
+		return printKey(rest, std)
+	case "gps":
+		return decodeGPS(rest, std)
+	case "spool":
+		return listSpool(rest, std)
+	case "version":
+		if err := none(rest); err != nil {
+			return err
+		}
+		fmt.Fprintln(std.out, "fengsui", version)
+		return nil
+	case "help", "-h", "-help", "--help":
+		return flag.ErrHelp
+	}
+	return fmt.Errorf("%w: unknown command %q", errUsage, args[0])
+}
+
+// load parses --config FILE and reads the file.
+func load(args []string) (*config.Config, error) {
+	path, rest, err := configFlag(args)
+	if err != nil {
+		return nil, err
+	}
+	if err := none(rest); err != nil {
+		return nil, err
+	}
+	if path == "" {
+		return nil, fmt.Errorf("%w: --config FILE is missing", errUsage)
+	}
+	return config.Load(path)
+}
+
+func configFlag(args []string) (path string, rest []string, err error) {
+	f := flag.NewFlagSet("fengsui", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&path, "config", "", "")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return "", nil, err
+		}
+		return "", nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return path, f.Args(), nil
+}
+
+func none(rest []string) error {
+	if len(rest) > 0 {
+		return fmt.Errorf("%w: unexpected argument %q", errUsage, rest[0])
+	}
+	return nil
+}
+
+func runDevice(ctx context.Context, version string, args []string, std streams) error {
+	cfg, err := load(args)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(std.err, nil))
+	ports, err := agent.OpenPorts(cfg, nil)
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+func printKey(args []string, std streams) error {
+	cfg, err := load(args)
+	if err != nil {
+		return err
+	}
+	key, err := agent.LoadOrCreateKey(cfg.Data)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(std.out, hex.EncodeToString(key.Public().(ed25519.PublicKey)))
+	return nil
+}
+
+func decodeGPS(args []string, std streams) error {
+	if len(args) == 0 || args[0] != "decode" {
+		return fmt.Errorf("%w: want gps decode [FILE|-]", errUsage)
+	}
+	args = args[1:]
+	if len(args) > 1 {
+		return none(args[1:])
+	}
+	in := std.in
+	if len(args) == 1 && args[0] != "-" {
+		if strings.HasPrefix(args[0], "-") {
+			return fmt.Errorf("%w: gps decode has no flag %s", errUsage, args[0])
+		}
+		f, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	return gps.WriteJSON(in, std.out)
+}
+
+func listSpool(args []string, std streams) error {
+	if len(args) == 0 || args[0] != "ls" {
+		return fmt.Errorf("%w: want spool ls (--config FILE | FILE)", errUsage)
+	}
+	path, rest, err := configFlag(args[1:])
+	switch {
+	case err != nil:
+		return err
+	case path != "" && len(rest) > 0:
+		return none(rest)
+	case path != "":
+		cfg, err := config.Load(path)
+		if err != nil {
+			return err
+		}
+		return spool.List(agent.SpoolPath(cfg), std.out)
+	case len(rest) == 1:
+		return spool.List(rest[0], std.out)
+	case len(rest) > 1:
+		return none(rest[1:])
+	}
+	return fmt.Errorf("%w: want spool ls (--config FILE | FILE)", errUsage)
+}
