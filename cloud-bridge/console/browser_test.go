@@ -3,6 +3,7 @@ package console_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/console"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -69,7 +71,6 @@ type stage struct {
 	world *world
 	cut   bool
 	conns map[net.Conn]bool
-	last  wire.AlarmID
 	box   string
 }
 
@@ -91,7 +92,7 @@ func newStage(t *testing.T) *stage {
 	}
 	s.desk.Start()
 	s.control = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := s.do(r); err != nil {
+		if err := s.do(w, r); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
 	}))
@@ -104,35 +105,40 @@ func newStage(t *testing.T) *stage {
 }
 
 // do takes one of the world's verbs.
-func (s *stage) do(r *http.Request) error {
+func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	s.mu.Lock()
-	w := s.world
+	world := s.world
 	s.mu.Unlock()
 	switch r.URL.Path {
-	case "/reset": // a new, quiet world with cars on the road
-		fresh := newWorld(s.t, nil)
+	case "/reset": // a new, quiet world with cars on the road; perhaps with a map from elsewhere
+		fresh := newWorld(s.t, func(o *console.Options) {
+			if q.Has("style") {
+				o.MapStyle = s.control.URL + "/style.json"
+			}
+		})
 		seedCalm(fresh)
 		s.mu.Lock()
 		s.world = fresh
 		s.mu.Unlock()
-		return w.desk.Close() // Its readers come back to the new one.
+		return world.desk.Close() // Its readers come back to the new one.
 	case "/busy":
-		seedBusy(w)
+		seedBusy(world)
 	case "/press":
 		kind, err := wire.ParseAlarmKind(q.Get("kind"))
 		if err != nil {
 			return err
 		}
 		age, _ := strconv.Atoi(q.Get("age"))
-		s.last, s.box = w.press(q.Get("device"), kind, time.Duration(age)*time.Second), q.Get("device")
+		s.box = q.Get("device")
+		world.press(q.Get("device"), kind, time.Duration(age)*time.Second)
 	case "/shown": // the last box says that its lamps show what it was told
-		pending, err := w.db.Pending(r.Context(), s.box)
+		pending, err := world.db.Pending(r.Context(), s.box)
 		if err != nil {
 			return err
 		}
 		for _, p := range pending {
-			w.send(p.Device, wire.Duty, 0, &wire.NoticeShown{Alarm: p.Notice.Alarm, Rev: p.Notice.Rev, State: p.Notice.State})
+			world.send(p.Device, wire.Duty, 0, &wire.NoticeShown{Alarm: p.Notice.Alarm, Rev: p.Notice.Rev, State: p.Notice.State})
 		}
 	case "/cut", "/restore":
 		s.mu.Lock()
@@ -143,6 +149,10 @@ func (s *stage) do(r *http.Request) error {
 				_ = c.Close()
 			}
 		}
+	case "/style.json": // a map style of another origin
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		_, err := io.WriteString(w, `{"version":8,"sources":{},"layers":[{"id":"sea","type":"background","paint":{"background-color":"#204060"}}]}`)
+		return err
 	default:
 		return errors.New("no verb " + r.URL.Path)
 	}

@@ -41,20 +41,22 @@ function operator() {
 
 const say = (text) => { $("say").textContent = text; };
 
-// Drawing. Many changes in one moment cost one drawing.
+// Drawing. Many changes in one moment cost one drawing; what devices report, which is
+// often and never urgent, waits for a fifth of a second.
 
-let due = false;
+let due = null;
 function changed() {
-  if (due) return;
-  due = true;
-  queueMicrotask(() => {
-    due = false;
-    queue.draw(selected, choose);
-    detail.draw(selected);
-    strip.draw();
-    map.draw(selected);
-    title();
-  });
+  clearTimeout(due);
+  due = null;
+  queue.draw(selected, choose);
+  detail.draw(selected);
+  strip.draw();
+  map.draw(selected);
+  title();
+}
+
+function changedLater() {
+  due ??= setTimeout(changed, 200);
 }
 
 function choose(id) {
@@ -84,7 +86,7 @@ function ring() {
 
 function arrived(incident) {
   if (incident.state !== "open") return;
-  lastRing = 0;
+  if (Date.now() - lastRing > 1500) lastRing = 0; // Two rings at once would be noise.
   ring();
   say(t("say.alarm", { name: queue.name(incident) }));
   if (!selected && wide.matches) choose(incident.id);
@@ -188,13 +190,15 @@ function chooseFirst() {
 }
 
 function take(kind, object) {
-  if (kind === "incident") {
+  if (kind === "device") {
+    putDevice(object);
+    changedLater();
+  } else if (kind === "incident") {
     const known = incidents.get(object.id);
     putIncident(object);
+    changed();
     if (!known || object.presses > known.presses) arrived(incidents.get(object.id));
-  } else if (kind === "device") putDevice(object);
-  else strip.drawRefused(object);
-  changed();
+  } else strip.drawRefused(object);
 }
 
 follow({

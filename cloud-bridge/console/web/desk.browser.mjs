@@ -2,7 +2,7 @@
 // DESK is the desk's address, CONTROL takes the world's verbs (see browser_test.go), SHOTS
 // is the folder for screenshots. It prints what it checks and exits 1 at the first failure.
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 
 const [desk, control, shots] = process.argv.slice(2);
@@ -22,13 +22,13 @@ const browser = await chromium.launch({
 
 // open makes a page that fails the run on any console error, policy violation or request
 // to elsewhere. Lost connections are told apart: offline says when they are expected.
-async function open({ lang, width = 1366, height = 768, path = "/", init = null, reducedMotion = "reduce" }) {
+async function open({ lang, width = 1366, height = 768, path = "/", init = null, also = desk, reducedMotion = "reduce" }) {
   const context = await browser.newContext({ viewport: { width, height }, locale: lang, reducedMotion, timezoneId: "Asia/Shanghai" });
   const page = await context.newPage();
   const state = { page, context, offline: false, wrong: [] };
   page.on("console", (m) => { if (m.type() === "error" && !state.offline) state.wrong.push(m.text()); });
   page.on("pageerror", (e) => state.wrong.push(String(e)));
-  page.on("request", (r) => { if (!r.url().startsWith(desk) && !r.url().startsWith("blob:")) state.wrong.push("request to " + r.url()); });
+  page.on("request", (r) => { if (!r.url().startsWith(desk) && !r.url().startsWith(also)) state.wrong.push("request to " + r.url()); });
   await page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`));
   });
@@ -46,6 +46,15 @@ async function until(what, test) {
     await new Promise((r) => setTimeout(r, 100));
   }
   assert.fail("never: " + what);
+}
+
+// accessible fails on anything that axe finds against WCAG 2.2 A and AA.
+const axe = await readFile(new URL("./node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
+async function accessible(page, where) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
+  const found = violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.join(" ")}: ${n.failureSummary}`));
+  assert.deepEqual(found, [], where);
 }
 
 let failed = false;
@@ -105,6 +114,7 @@ for (const [lang, w] of Object.entries(words)) {
     assert.match(units.at(-1), new RegExp(w.old), "a stale car stands last and is called old");
     assert.doesNotMatch(units.at(-1), /\d ?(m|km|米|公里)\b/, "a stale car has no distance");
     await shot(page, `${lang}-1366-dispatch`);
+    await accessible(page, "with the units listed");
     await page.locator("#units input").first().check();
     await page.click("#form-dispatch button[type=submit]");
     await visible(page, ".badge.state.dispatched");
@@ -118,6 +128,7 @@ for (const [lang, w] of Object.entries(words)) {
     await until("the timeline", async () => (await page.locator("#detail-timeline li").count()) >= 5);
     assert.equal(await page.locator("#detail img").count(), 0, "a note is text");
     await shot(page, `${lang}-1366-closed`);
+    await accessible(page, "closed");
     assert.deepEqual(s.wrong, []);
     await s.context.close();
   });
@@ -133,6 +144,7 @@ for (const [lang, w] of Object.entries(words)) {
       const over = await s.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(over <= 0, `nothing is wider than the window (${over} px)`);
       await shot(s.page, `${lang}-${name}-busy`);
+      if (name === "1366") await accessible(s.page, "busy");
       assert.deepEqual(s.wrong, []);
       await s.context.close();
     }
@@ -149,6 +161,7 @@ for (const [lang, w] of Object.entries(words)) {
     await visible(s.page, "#do-acknowledge");
     await s.page.waitForTimeout(300);
     await shot(s.page, `${lang}-phone-detail`);
+    await accessible(s.page, "on a phone");
     assert.ok(await s.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
     await s.page.click("#detail-back");
     await visible(s.page, ".card.open");
@@ -169,6 +182,7 @@ for (const [lang, w] of Object.entries(words)) {
     assert.ok((await s.page.title()).startsWith(w.lostTitle));
     await s.page.waitForTimeout(1500);
     await shot(s.page, `${lang}-1366-stale`);
+    await accessible(s.page, "with the link lost");
     await tell("/press?device=box-04&kind=medical");
     await tell("/restore");
     await s.page.locator("#link[data-state=live]").waitFor({ timeout: 30_000 });
@@ -262,6 +276,17 @@ await check("without WebGL the list and the actions work, and the page says so",
   await s.page.click("#do-acknowledge");
   await visible(s.page, ".badge.state.acknowledged");
   await shot(s.page, "zh-CN-1366-no-webgl");
+  assert.deepEqual(s.wrong, []);
+  await s.context.close();
+});
+
+await check("a map style from elsewhere", async () => {
+  await tell("/reset?style=1");
+  const s = await open({ lang: "en", also: control });
+  await s.page.locator("#map[data-ready]").waitFor();
+  await s.page.waitForTimeout(500);
+  assert.ok(await drawn(s.page));
+  await shot(s.page, "en-1366-style");
   assert.deepEqual(s.wrong, []);
   await s.context.close();
 });
