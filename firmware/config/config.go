@@ -1,8 +1,8 @@
 // Package config reads a device's configuration: one strict YAML file. Every
 // mistake is reported with file, line, field, value and what would be right.
 //
-// It opens no port and knows no board: a line is a name that the hardware
-// layer understands. Secrets are not in the configuration; the device's key is
+// It opens no port: a line is a name that the hardware layer understands, given
+// here or taken from the board. Secrets are not in the configuration; the device's key is
 // made on the device.
 package config
 
@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fengsui/fengsui/boards"
 	"github.com/fengsui/fengsui/boards/strictyaml"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -39,6 +40,7 @@ type Config struct {
 	Device      string            `yaml:"device" required:"true" want:"a device id: 1 to 32 of a-z, 0-9 and '-'"`
 	Profile     string            `yaml:"profile" required:"true" oneof:"alarm-box|patrol-car"`
 	Data        string            `yaml:"data" required:"true" want:"a folder for the spool and the key"`
+	Board       string            `yaml:"board"` // where to take lines and ports from that are not named here
 	Drill       bool              `yaml:"drill"` // everything from this device belongs to an exercise
 	Centre      Centre            `yaml:"centre" required:"true"`
 	Buttons     map[string]Button `yaml:"buttons"`
@@ -93,14 +95,14 @@ func (k *PublicKey) UnmarshalText(b []byte) error {
 
 // A Line is a GPIO line and its sense.
 type Line struct {
-	Line   string `yaml:"line" required:"true" want:"a GPIO line such as GPIO17"`
+	Line   string `yaml:"line"`
 	Active string `yaml:"active" oneof:"high|low"` // the level of pressed, or lit
 	Pull   string `yaml:"pull" oneof:"up|down|none"`
 }
 
 // A Button is an input that raises an alarm.
 type Button struct {
-	Line   string    `yaml:"line" required:"true" want:"a GPIO line such as GPIO17"`
+	Line   string    `yaml:"line"`
 	Active string    `yaml:"active" oneof:"high|low"`
 	Pull   string    `yaml:"pull" oneof:"up|down|none"`
 	Kind   AlarmKind `yaml:"kind" required:"true" want:"panic, fire or medical"`
@@ -136,20 +138,20 @@ func (l Lamps) ByName() map[string]*Line {
 
 // Siren is the siren's driver.
 type Siren struct {
-	Line   string   `yaml:"line" required:"true" want:"a GPIO line such as GPIO6"`
+	Line   string   `yaml:"line"`
 	Active string   `yaml:"active" oneof:"high|low"`
 	Limit  Duration `yaml:"limit" min:"1s" max:"15m"` // it pauses after sounding for so long
 }
 
 // GPS is a satellite receiver that speaks NMEA 0183.
 type GPS struct {
-	Port string `yaml:"port" required:"true" want:"a serial port's path"`
+	Port string `yaml:"port"`
 	Baud int    `yaml:"baud" min:"1200" max:"921600"`
 }
 
 // Fingerprint is a ZFM/R30x/R503 sensor.
 type Fingerprint struct {
-	Port     string         `yaml:"port" required:"true" want:"a serial port's path"`
+	Port     string         `yaml:"port"`
 	Baud     int            `yaml:"baud" min:"9600" max:"115200"`
 	Password uint32         `yaml:"password"`                     // 0: the sensor checks none
 	MinScore int            `yaml:"min_score" min:"1" max:"1000"` // a weaker match is refused
@@ -211,11 +213,12 @@ func (c *Config) Validate(r *strictyaml.Report) {
 	if len(c.Centre.Servers) == 0 {
 		r.Add("centre.servers", "", "one or more of mqtt://host:port")
 	}
+	c.fromBoard(r)
 	used := make(map[string]string)
 	line := func(field, name string) {
 		switch other := used[name]; {
 		case strings.TrimSpace(name) == "":
-			r.Add(field, name, "a GPIO line such as GPIO17")
+			r.Add(field, name, "a GPIO line such as GPIO17, or a board that has one for this role")
 		case other != "":
 			r.Add(field, name, "a line that is not used by "+other)
 		default:
@@ -265,9 +268,15 @@ func (c *Config) Validate(r *strictyaml.Report) {
 				r.Add(at, officer, "an officer's id of 1 to 64 bytes")
 			}
 		}
-		if c.GPS != nil && c.GPS.Port == f.Port {
+		if c.GPS != nil && c.GPS.Port == f.Port && f.Port != "" {
 			r.Add("fingerprint.port", f.Port, "a port that is not used by gps.port")
 		}
+	}
+	if c.GPS != nil && c.GPS.Port == "" {
+		r.Add("gps.port", "", "a serial port's path, or a board that has one")
+	}
+	if c.Fingerprint != nil && c.Fingerprint.Port == "" {
+		r.Add("fingerprint.port", "", "a serial port's path, or a board that has one")
 	}
 	switch c.Profile {
 	case AlarmBox:
@@ -284,6 +293,35 @@ func (c *Config) Validate(r *strictyaml.Report) {
 	}
 	if len(c.Buttons) > 0 && c.Profile == PatrolCar && len(lamps) < 3 {
 		r.Add("lamps", "", "red, amber and green beside a button: the presser must see three things")
+	}
+}
+
+// fromBoard fills lines and ports that are not named: a button's, a lamp's and
+// the siren's by the board's line of the same role.
+func (c *Config) fromBoard(r *strictyaml.Report) {
+	if c.Board == "" {
+		return
+	}
+	b, err := boards.Load(c.Board)
+	if err != nil {
+		r.Add("board", c.Board, "one of "+strings.Join(boards.Names(), ", "))
+		return
+	}
+	for name, button := range c.Buttons {
+		button.Line = or(button.Line, b.Lines[name].Line)
+		c.Buttons[name] = button
+	}
+	for name, l := range c.Lamps.ByName() {
+		l.Line = or(l.Line, b.Lines[name].Line)
+	}
+	if c.Siren != nil {
+		c.Siren.Line = or(c.Siren.Line, b.Lines["siren"].Line)
+	}
+	if c.GPS != nil {
+		c.GPS.Port = or(c.GPS.Port, b.UARTs["gps"].Port)
+	}
+	if c.Fingerprint != nil {
+		c.Fingerprint.Port = or(c.Fingerprint.Port, b.UARTs["fingerprint"].Port)
 	}
 }
 

@@ -43,6 +43,26 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestLinesFromTheBoard(t *testing.T) {
+	c, err := config.Parse("c", []byte(`device: box-01
+profile: alarm-box
+board: rpi-zero-2w
+data: /perm
+centre: {servers: [mqtt://c], key: `+key+`}
+buttons: {panic: {kind: panic}, fire: {line: GPIO26, kind: fire}}
+lamps: {red: {}, amber: {active: low}, green: {}}
+siren: {}
+gps: {}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Buttons["panic"].Line != "GPIO17" || c.Buttons["fire"].Line != "GPIO26" || c.Lamps.Green.Line != "GPIO13" ||
+		c.Siren.Line != "GPIO19" || c.GPS.Port != "/dev/serial0" {
+		t.Errorf("got %+v", c)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for name, c := range map[string]struct{ old, new, want string }{
 		"unknown key":       {"data: /perm", "data: /perm\nbutons: {}", `c:4: field "butons": want a known key: device, profile`},
@@ -54,6 +74,9 @@ func TestRefusals(t *testing.T) {
 		"no servers":        {"[mqtt://c]", "[]", `field "centre.servers": value "": want one or more of mqtt://host:port`},
 		"short key":         {key, "abcd", `field "centre.key": value "abcd": want the centre's Ed25519 public key`},
 		"kind":              {"kind: panic", "kind: flood", `field "buttons.panic.kind": value "flood": want panic, fire or medical`},
+		"no line":           {"{line: R}", "{}", `field "lamps.red.line": value "": want a GPIO line such as GPIO17, or a board`},
+		"unknown board":     {"data: /perm", "data: /perm\nboard: toaster", `field "board": value "toaster": want one of rpi-zero-2w, rpi-zero-w`},
+		"no port":           {"data: /perm", "data: /perm\ngps: {}", `field "gps.port": value "": want a serial port's path`},
 		"line twice":        {"{line: Y}", "{line: A}", `field "lamps.amber.line": value "A": want a line that is not used by buttons.panic.line`},
 		"lamp missing":      {", green: {line: G}", "", `field "lamps": value "": want red, amber and green`},
 		"no button":         {"buttons: {panic: {line: A, kind: panic}}\n", "", `field "buttons": value "": want at least one`},
