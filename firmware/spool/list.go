@@ -9,55 +9,68 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
 // List writes a table of the events in a spool file to w, without changing the
-// file. It fails when an agent has the file open.
-func List(path string, w io.Writer) (err error) {
+// file. What can be read of a damaged file is written before the error comes,
+// which may wrap [ErrInUse], [ErrFormat] or [ErrDamaged].
+func List(path string, w io.Writer) error {
 	if st, err := os.Stat(path); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	} else if !st.Mode().IsRegular() {
 		return fmt.Errorf("spool %s: want a file", path)
 	}
-	defer func() {
-		if r := recover(); r != nil { // bbolt panics on some damaged files
-			err = fmt.Errorf("spool %s: %w: %v", path, ErrFormat, r)
-		}
-	}()
-	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+	db, err := openFile(path, bolt.Options{ReadOnly: true, Timeout: time.Second})
 	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return fmt.Errorf("spool %s: in use: stop the agent first", path)
+	case errors.Is(err, ErrInUse):
+		return fmt.Errorf("spool %s: %w: stop the agent first", path, err)
 	case err != nil:
-		return fmt.Errorf("spool %s: %w: %w", path, ErrFormat, err)
+		return fmt.Errorf("spool %s: %w", path, err)
 	}
 	defer db.Close()
-	return db.View(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		if meta == nil || string(meta.Get(keyVersion)) != version {
-			return fmt.Errorf("spool %s: %w", path, ErrFormat)
-		}
-		fmt.Fprintf(w, "stream %x boot %d\n", meta.Get(keyStream), number(meta.Get(keyBoot)))
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "lane\tseq\tbytes\tboot\tmono\ttime\tsource\tbody")
-		for _, l := range wire.Lanes() {
-			b := tx.Bucket(laneBucket(l))
-			if b == nil {
-				return fmt.Errorf("spool %s: %w: no lane %v", path, ErrFormat, l)
-			}
-			if err := b.ForEach(func(k, v []byte) error { return listRecord(tw, l, k, v) }); err != nil {
-				return err
-			}
-		}
-		return tw.Flush()
+	err = guard(func() error {
+		return db.View(func(tx *bolt.Tx) error { return list(tx, w) })
 	})
+	if err != nil {
+		return fmt.Errorf("spool %s: %w", path, err)
+	}
+	return nil
+}
+
+func list(tx *bolt.Tx, w io.Writer) error {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		return fmt.Errorf("%w: no bucket %q", ErrFormat, bucketMeta)
+	}
+	if v := string(meta.Get(keyVersion)); v != version {
+		return fmt.Errorf("%w: version %q: want %q", ErrFormat, v, version)
+	}
+	stream, ok := unpack(bucketMeta, keyStream, meta.Get(keyStream))
+	boot, ok2 := unpack(bucketMeta, keyBoot, meta.Get(keyBoot))
+	if ok && ok2 {
+		fmt.Fprintf(w, "stream %x boot %d\n", stream, number(boot))
+	} else {
+		fmt.Fprintln(w, "stream or boot damaged: wrong checksum")
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer tw.Flush() // what could be read is shown, whatever follows
+	fmt.Fprintln(tw, "lane\tseq\tbytes\tboot\tmono\ttime\tsource\tbody")
+	for _, l := range wire.Lanes() {
+		b := tx.Bucket(laneBucket(l))
+		if b == nil {
+			return fmt.Errorf("%w: no lane %v", ErrDamaged, l)
+		}
+		if err := b.ForEach(func(k, v []byte) error { return listRecord(tw, l, k, v) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func listRecord(w io.Writer, l wire.Lane, k, v []byte) error {
-	data, ok := checked(k, v)
+	data, ok := unpack(laneBucket(l), k, v)
 	if !ok {
 		_, err := fmt.Fprintf(w, "%v\t%d\t%d\t\t\t\t\tdamaged: wrong checksum\n", l, number(k), len(v))
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/spool/spooltest"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -33,61 +35,9 @@ func seal(l wire.Lane, detail string) func(spool.Slot) ([]byte, error) {
 	}
 }
 
-func open(t testing.TB, path string, opt spool.Options) *spool.Spool {
-	t.Helper()
-	s, err := spool.Open(path, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		check(t, s)
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
+var open = spooltest.Open
 
-type fataler interface {
-	Helper()
-	Errorf(string, ...any)
-}
-
-// check is what holds of every spool at any time: no holes, checksums right,
-// each event chained to the one before it, depths that agree.
-func check(t fataler, s *spool.Spool) {
-	t.Helper()
-	depth := s.Depth()
-	for l, w := range s.Window() {
-		recs, err := s.Read(l, 0, 1<<30, 1<<30)
-		if errors.Is(err, spool.ErrClosed) {
-			return
-		}
-		if err != nil {
-			t.Errorf("lane %v: %v", l, err)
-			return
-		}
-		if uint64(len(recs)) != w.Next-w.Oldest || depth[l] != w.Next-w.Oldest {
-			t.Errorf("lane %v: %d records, depth %d, window %v", l, len(recs), depth[l], w)
-			return
-		}
-		for i, r := range recs {
-			e, err := wire.Peek(r.Data)
-			if err != nil {
-				t.Errorf("lane %v seq %d: %v", l, r.Seq, err)
-				continue
-			}
-			if r.Seq != w.Oldest+uint64(i) || e.Seq != r.Seq || e.Stream != s.Stream() || e.Lane != l {
-				t.Errorf("lane %v: record %d has seq %d, event %v %v %d", l, i, r.Seq, e.Stream, e.Lane, e.Seq)
-			}
-			if i > 0 && e.Prev != wire.HashOf(recs[i-1].Data) {
-				t.Errorf("lane %v seq %d is not chained to the one before", l, r.Seq)
-			}
-		}
-	}
-}
-
-func details(t fataler, s *spool.Spool, l wire.Lane) []string {
+func details(t spooltest.TB, s *spool.Spool, l wire.Lane) []string {
 	recs, err := s.Read(l, 0, 1<<30, 1<<30)
 	if err != nil {
 		t.Errorf("%v", err)
@@ -122,8 +72,10 @@ func TestSurvivesReopening(t *testing.T) {
 	if err := s.Ack(wire.StreamID{9}, wire.Alarm, 3); !errors.Is(err, spool.ErrStream) {
 		t.Errorf("another stream's ack: %v", err)
 	}
-	if err := s.Ack(stream, wire.Duty, 50); err != nil { // beyond what exists
-		t.Fatal(err)
+	// The centre has alarms that this file never made: to delete the one that now
+	// has the number would lose it.
+	if err := s.Ack(stream, wire.Alarm, 4); !errors.Is(err, spool.ErrBeyond) {
+		t.Errorf("ack beyond the newest: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -183,69 +135,266 @@ func TestAckIsDeletedWithoutAnAppend(t *testing.T) {
 	}
 }
 
-func TestFullLeavesRoomForAlarms(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "s"), spool.Options{MaxSize: 4 << 20})
-	filler := strings.Repeat("x", 500)
-	n := 0
-	for ; ; n++ {
-		if _, err := s.Append(wire.Track, seal(wire.Track, filler)); err != nil {
-			if !errors.Is(err, spool.ErrFull) {
-				t.Fatal(err)
-			}
-			break
+// fillLane appends until the spool is full and returns how many it took.
+func fillLane(t *testing.T, s *spool.Spool, l wire.Lane) (n uint64) {
+	t.Helper()
+	build := seal(l, strings.Repeat("x", 200))
+	for ; n < 50_000; n++ {
+		_, err := s.Append(l, build)
+		if errors.Is(err, spool.ErrFull) {
+			return n
 		}
-		if n > 20_000 {
-			t.Fatal("4 MiB never fill")
-		}
-	}
-	if _, err := s.Append(wire.Duty, seal(wire.Duty, filler)); !errors.Is(err, spool.ErrFull) {
-		t.Errorf("duty on a full spool: %v, want ErrFull", err)
-	}
-	for range 100 {
-		if _, err := s.Append(wire.Alarm, seal(wire.Alarm, "fire")); err != nil {
-			t.Fatalf("alarm on a full spool: %v", err)
-		}
-	}
-	if err := s.Ack(s.Stream(), wire.Track, uint64(n)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Append(wire.Alarm, seal(wire.Alarm, "again")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Append(wire.Track, seal(wire.Track, filler)); err != nil {
-		t.Errorf("track after room was made: %v", err)
-	}
-}
-
-func TestDamagedRecordIsLeftOut(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
-	s, err := spool.Open(path, spool.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []string{"first", "middle", "last"} {
-		if _, err := s.Append(wire.Duty, seal(wire.Duty, d)); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
+	t.Fatalf("lane %v never fills", l)
+	return n
+}
+
+func TestFullLeavesRoomForAlarms(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	s := open(t, path, spool.Options{MaxSize: 4 << 20})
+	var n [4]uint64
+	n[wire.Track] = fillLane(t, s, wire.Track)
+	n[wire.Duty] = fillLane(t, s, wire.Duty)
+	if n[wire.Alarm] = fillLane(t, s, wire.Alarm); n[wire.Alarm] < 100 {
+		t.Errorf("%d alarms fit into a full spool, want 100 or more", n[wire.Alarm])
 	}
+	if st, err := os.Stat(path); err != nil || st.Size() > 4<<20 {
+		t.Errorf("file of %d bytes, %v: want at most 4 MiB", st.Size(), err)
+	}
+	for _, l := range wire.Lanes() { // room for the deletions themselves must be left
+		if err := s.Ack(s.Stream(), l, n[l]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, l := range []wire.Lane{wire.Track, wire.Duty, wire.Alarm} {
+		if err := eventually(func() error { _, err := s.Append(l, seal(l, "again")); return err }); err != nil {
+			t.Errorf("lane %v after room was made: %v", l, err)
+		}
+	}
+}
+
+// eventually waits for the goroutine that deletes.
+func eventually(f func() error) (err error) {
+	for range 200 {
+		if err = f(); err == nil {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
+}
+
+// Whatever lies where in the file, a spool that was full can be emptied.
+func TestFullInAnyOrderCanBeEmptied(t *testing.T) {
+	for range 2 {
+		seed := rand.Uint64()
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			s := open(t, filepath.Join(t.TempDir(), "s"), spool.Options{MaxSize: 4 << 20, AckDelay: time.Hour})
+			full := 0
+			for lanes := wire.Lanes(); full < 10; {
+				l := lanes[r.IntN(len(lanes))]
+				seq, err := s.Append(l, seal(l, strings.Repeat("x", r.IntN(250))))
+				switch {
+				case errors.Is(err, spool.ErrFull):
+					full++
+				case err != nil:
+					t.Fatal(err)
+				case l == wire.Track && r.IntN(50) == 0: // holes between pages that stay
+					if err := s.Ack(s.Stream(), l, seq); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for l, w := range s.Window() {
+				if err := s.Ack(s.Stream(), l, w.Next-1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatalf("a full spool cannot be emptied: %v", err)
+			}
+		})
+	}
+}
+
+// damage changes bytes of a closed spool's file.
+func damage(t *testing.T, path string, old, new string) {
+	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = bytes.ReplaceAll(b, []byte("middle"), []byte("muddle"))
-	if err := os.WriteFile(path, b, 0o600); err != nil {
+	d := bytes.ReplaceAll(b, []byte(old), []byte(new))
+	if bytes.Equal(b, d) {
+		t.Fatalf("%q is not in the file", old)
+	}
+	if err := os.WriteFile(path, d, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err = spool.Open(path, spool.Options{})
+}
+
+// A damaged event is neither returned nor in the way of those behind it.
+func TestDamagedRecordIsLeftOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	s := open(t, path, spool.Options{})
+	for _, d := range []string{"first", "middle", "other", "last"} {
+		if _, err := s.Append(wire.Duty, seal(wire.Duty, d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Append(wire.Duty, seal(wire.Duty, "x"), spool.KV{Key: "latch", Value: []byte("on fire")}, spool.KV{Key: "good", Value: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, path, "middle", "muddle")
+	damage(t, path, "other", "otter")
+	damage(t, path, "on fire", "on hire")
+	s, err := spool.Open(path, spool.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if got := details(t, s, wire.Duty); fmt.Sprint(got) != "[first last]" {
-		t.Errorf("read %v, want the damaged one left out", got)
+	for range 2 { // counted once
+		if got := details(t, s, wire.Duty); fmt.Sprint(got) != "[first last x]" {
+			t.Errorf("read %v, want the damaged ones left out", got)
+		}
+	}
+	if w := s.Window()[wire.Duty]; w.Oldest != 1 || s.Status().Damaged != 2 {
+		t.Errorf("window %v, %+v: want 1 to 6 and 2 damaged", w, s.Status())
+	}
+	// The centre can never acknowledge 2 and 3: the window must pass them.
+	if err := s.Ack(s.Stream(), wire.Duty, 1); err != nil {
+		t.Fatal(err)
+	}
+	if w := s.Window()[wire.Duty]; w.Oldest != 4 {
+		t.Errorf("oldest %d after an ack up to the damage: want 4", w.Oldest)
+	}
+	if state, err := s.State(); err != nil || len(state) != 1 || string(state["good"]) != "1" {
+		t.Errorf("state %q, %v: want the damaged value left out", state, err)
+	}
+}
+
+// What is damaged beyond an event is told at Open, which works again when the
+// file was set aside.
+func TestDamagedFile(t *testing.T) {
+	for name, hurt := range map[string]func(t *testing.T, path string){
+		"head": func(t *testing.T, path string) { damage(t, path, "head/alarm", "head/alarn") },
+		"both metas": func(t *testing.T, path string) {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.WriteAt(make([]byte, 8192), 0); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"cut short": func(t *testing.T, path string) {
+			if err := os.Truncate(path, 8192); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"zeroed": func(t *testing.T, path string) {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.WriteAt(make([]byte, 24576), 8192); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"no file of ours": func(t *testing.T, path string) {
+			if err := os.WriteFile(path, bytes.Repeat([]byte("not a spool "), 4000), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "s")
+			s, err := spool.Open(path, spool.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Append(wire.Alarm, seal(wire.Alarm, "x")); err != nil {
+				t.Fatal(err)
+			}
+			was := s.Stream()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			hurt(t, path)
+			if err := spool.List(path, io.Discard); err == nil {
+				t.Log("listed all the same") // what is gone need not show
+			}
+			if _, err := spool.Open(path, spool.Options{}); !errors.Is(err, spool.ErrDamaged) {
+				t.Fatalf("open: %v, want ErrDamaged", err)
+			}
+			to, err := spool.SetAside(path)
+			if err != nil || to != path+".corrupt-1" {
+				t.Fatalf("set aside to %q, %v", to, err)
+			}
+			s = open(t, path, spool.Options{})
+			if s.Stream() == was || s.Boot() != 1 {
+				t.Errorf("stream %v boot %d: want a new stream", s.Stream(), s.Boot())
+			}
+		})
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	open(t, path, spool.Options{})
+	if _, err := spool.Open(path, spool.Options{}); !errors.Is(err, spool.ErrInUse) {
+		t.Errorf("second opening: %v, want ErrInUse", err)
+	}
+	if _, err := spool.Open(filepath.Join(path, "s"), spool.Options{}); err == nil || errors.Is(err, spool.ErrDamaged) {
+		t.Errorf("no folder: %v", err)
+	}
+	if _, err := spool.Open(path, spool.Options{MaxSize: 1 << 20}); err == nil || !strings.Contains(err.Error(), "want 4194304 or more") {
+		t.Errorf("too small: %v", err)
+	}
+}
+
+func TestAppendRefuses(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "s"), spool.Options{})
+	if _, err := s.Append(9, seal(wire.Alarm, "x")); err == nil {
+		t.Error("a lane 9")
+	}
+	if _, err := s.Append(wire.Alarm, seal(wire.Alarm, "x"), spool.KV{Value: []byte("x")}); err == nil {
+		t.Error("a state without a name")
+	}
+	long := spool.KV{Key: strings.Repeat("k", 40_000), Value: []byte("x")} // bbolt refuses it
+	if _, err := s.Append(wire.Alarm, seal(wire.Alarm, "x"), long); err == nil || errors.Is(err, spool.ErrSuspect) {
+		t.Errorf("too long a key: %v: want an error that leaves the file alone", err)
+	}
+	if seq, err := s.Append(wire.Alarm, seal(wire.Alarm, "y")); seq != 1 || err != nil {
+		t.Errorf("after refusals: %d, %v", seq, err)
+	}
+}
+
+// Acks and reads do not wait for the disk of an Append.
+func TestAckDuringAppend(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "s"), spool.Options{})
+	if _, err := s.Append(wire.Alarm, seal(wire.Alarm, "1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(wire.Alarm, func(sl spool.Slot) ([]byte, error) {
+		if recs, err := s.Read(wire.Alarm, 1, 9, 9999); err != nil || len(recs) != 1 {
+			t.Errorf("read: %d, %v", len(recs), err)
+		}
+		return seal(wire.Alarm, "2")(sl)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ack(s.Stream(), wire.Alarm, 1); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -261,7 +410,7 @@ func TestListTellsWhatIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		path: "in use", garbage: "not a spool", dir: "want a file", filepath.Join(dir, "none"): "no such file",
+		path: "in use", garbage: "damaged", dir: "want a file", filepath.Join(dir, "none"): "no such file",
 	} {
 		if err := spool.List(path, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
@@ -312,10 +461,17 @@ func TestAgainstAModel(t *testing.T) {
 			"ack": func(t *rapid.T) {
 				l := lanes.Draw(t, "lane")
 				upTo := rapid.IntRange(0, len(model[l].all)+2).Draw(t, "up to")
-				if err := s.Ack(s.Stream(), l, uint64(upTo)); err != nil {
+				err := s.Ack(s.Stream(), l, uint64(upTo))
+				if upTo > len(model[l].all) {
+					if !errors.Is(err, spool.ErrBeyond) {
+						t.Fatalf("ack beyond the newest: %v", err)
+					}
+					return
+				}
+				if err != nil {
 					t.Fatal(err)
 				}
-				model[l].acked = max(model[l].acked, min(upTo, len(model[l].all)))
+				model[l].acked = max(model[l].acked, upTo)
 			},
 			"restart": func(t *rapid.T) {
 				if err := s.Close(); err != nil {
@@ -348,7 +504,7 @@ func TestAgainstAModel(t *testing.T) {
 				}
 			},
 			"": func(t *rapid.T) {
-				check(t, s)
+				spooltest.Check(t, s)
 				for l, m := range model {
 					if got, want := details(t, s, l), m.all[m.acked:]; fmt.Sprint(got) != fmt.Sprint(want) {
 						t.Fatalf("lane %v holds %v, want %v", l, got, want)
@@ -404,7 +560,7 @@ func TestKilledInMidAppend(t *testing.T) {
 		if w := s.Window()[wire.Alarm]; w.Next-1 < ledger || w.Next-1 > ledger+1 {
 			t.Errorf("round %d: %d events in the file, the ledger says %d", round, w.Next-1, ledger)
 		}
-		check(t, s)
+		spooltest.Check(t, s)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,430 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// The file has five buckets. "meta" holds version, stream, boot and, for each
+// lane, "head/"+lane: the next number, the lowest that the lane still holds and
+// the hash of the last event. "state" is the caller's. "lane/"+lane holds events
+// by number (8 bytes, big-endian). Every value but the version begins with a
+// CRC32C over the bucket's name, the key and the rest of the value: bbolt itself
+// has checksums on two pages only.
+var (
+	bucketMeta  = []byte("meta")
+	bucketState = []byte("state")
+	keyVersion  = []byte("version")
+	keyStream   = []byte("stream")
+	keyBoot     = []byte("boot")
+)
+
+const (
+	version = "2"
+	// allocSize is by how much the file grows. bbolt refuses to grow when the new
+	// end and one more allocSize would pass its limit.
+	allocSize = 1 << 20
+	// fill is how full a leaf page may get. Numbers only rise, so that a page
+	// which was split is not written again: bbolt's 0.5 would waste half.
+	fill = 0.95
+)
+
+// limitOf is how far the file may grow for an event. The steps between lanes
+// and below the limit are reserves: bbolt writes its list of free pages in one
+// piece, and pages scattered over the file make no piece. Deletions, which may
+// grow it up to the limit itself, must never fail for want of room.
+func limitOf(l wire.Lane, maxSize int64) int64 {
+	if l == wire.Alarm {
+		return maxSize - allocSize
+	}
+	return maxSize - allocSize - max(allocSize/2, maxSize/20)
+}
+
+// mostUsed is how many bytes may be in use before duty and track are refused:
+// nine tenths of what the file can hold. The rest is for alarms.
+func mostUsed(maxSize int64) int64 { return (maxSize - 2*allocSize) / 10 * 9 }
+
+// inUse returns the bytes of the pages that hold something.
+func inUse(db *bolt.DB, tx *bolt.Tx) int64 {
+	st := db.Stats()
+	return tx.Size() - int64(st.FreePageN+st.PendingPageN)*int64(db.Info().PageSize)
+}
+
+func laneBucket(l wire.Lane) []byte { return []byte("lane/" + l.String()) }
+
+func headKey(l wire.Lane) []byte { return []byte("head/" + l.String()) }
+
+func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// number is the inverse of key; 0, which no event has, for anything else.
+func number(b []byte) uint64 {
+	if len(b) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+// checksum is CRC32C (RFC 3720, appendix B.4).
+func checksum(bucket, key, data []byte) uint32 {
+	t := crc32.MakeTable(crc32.Castagnoli)
+	return crc32.Update(crc32.Update(crc32.Checksum(bucket, t), t, key), t, data)
+}
+
+func pack(bucket, key, data []byte) []byte {
+	v := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(data)), checksum(bucket, key, data))
+	return append(v, data...)
+}
+
+// unpack returns a value without its checksum, if that is right.
+func unpack(bucket, key, v []byte) ([]byte, bool) {
+	if len(v) < 4 || binary.BigEndian.Uint32(v) != checksum(bucket, key, v[4:]) {
+		return nil, false
+	}
+	return v[4:], true
+}
+
+// guard runs f and returns its panics as [ErrDamaged]: that is what bbolt does
+// on a page that makes no sense. A wild pointer into the mapping would end the
+// process past any recover; it is made a panic like the others.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+	}()
+	return f()
+}
+
+// openFile opens a bbolt file. The error may wrap [ErrInUse] or [ErrDamaged].
+func openFile(path string, opt bolt.Options) (db *bolt.DB, err error) {
+	var file *os.File
+	opt.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		f, err := os.OpenFile(name, flag, mode)
+		file = f
+		return f, err
+	}
+	err = guard(func() (err error) {
+		db, err = bolt.Open(path, 0o600, &opt)
+		return err
+	})
+	var system syscall.Errno
+	switch {
+	case err == nil:
+		return db, nil
+	case errors.Is(err, ErrDamaged):
+		file.Close() // a panic leaves it open, and with it the lock
+		return nil, err
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("%w: another process has the file open", ErrInUse)
+	case errors.As(err, &system):
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+}
+
+// open opens the file and reads what is in it; boot counts a boot as well. It
+// commits in any case, so that what it has read is durable even if the commit
+// before it failed. The caller holds write, or has s to itself.
+func (s *Spool) open(boot bool) error {
+	db, err := openFile(s.path, bolt.Options{
+		Timeout:      2 * time.Second,
+		FreelistType: bolt.FreelistArrayType,
+		MaxSize:      int(s.opt.MaxSize),
+	})
+	if err != nil {
+		return err
+	}
+	db.AllocSize = allocSize
+	var lanes map[wire.Lane]*laneState
+	err = guard(func() error {
+		return db.Update(func(tx *bolt.Tx) error {
+			lanes, err = s.load(tx, boot)
+			return err
+		})
+	})
+	if err == nil {
+		// Always: an earlier process may have died between creating and this.
+		err = syncDir(filepath.Dir(s.path))
+	}
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.mu.Lock()
+	s.db, s.lanes = db, lanes
+	s.mu.Unlock()
+	return nil
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// load makes what is missing and reads the rest.
+func (s *Spool) load(tx *bolt.Tx, boot bool) (map[wire.Lane]*laneState, error) {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		if err := create(tx); err != nil {
+			return nil, err
+		}
+		meta = tx.Bucket(bucketMeta)
+	}
+	if v := string(meta.Get(keyVersion)); v != version {
+		return nil, fmt.Errorf("%w: version %q: want %q", ErrFormat, v, version)
+	}
+	id, ok := unpack(bucketMeta, keyStream, meta.Get(keyStream))
+	if !ok || len(id) != len(s.stream) {
+		return nil, fmt.Errorf("%w: stream id", ErrDamaged)
+	}
+	count, ok := unpack(bucketMeta, keyBoot, meta.Get(keyBoot))
+	if !ok || len(count) != 8 {
+		return nil, fmt.Errorf("%w: boot counter", ErrDamaged)
+	}
+	if boot {
+		s.stream, s.boot = wire.StreamID(id), number(count)+1
+		if err := meta.Put(keyBoot, pack(bucketMeta, keyBoot, key(s.boot))); err != nil {
+			return nil, err
+		}
+	} else if wire.StreamID(id) != s.stream {
+		return nil, fmt.Errorf("%w: stream %x in place of %v", ErrDamaged, id, s.stream)
+	}
+	if tx.Bucket(bucketState) == nil {
+		return nil, fmt.Errorf("%w: no state", ErrDamaged)
+	}
+	lanes := make(map[wire.Lane]*laneState)
+	for _, l := range wire.Lanes() {
+		if tx.Bucket(laneBucket(l)) == nil {
+			return nil, fmt.Errorf("%w: no lane %v", ErrDamaged, l)
+		}
+		st, err := readHead(meta, l)
+		if err != nil {
+			return nil, err
+		}
+		// An Ack survives only as deletions: what it covered besides is sent again.
+		st.oldest = st.kept
+		if old := s.lanes[l]; old != nil {
+			st.oldest = max(st.oldest, min(old.oldest, st.next))
+			st.lost = old.lost
+		}
+		lanes[l] = st
+	}
+	return lanes, nil
+}
+
+// create fills an empty file.
+func create(tx *bolt.Tx) error {
+	if k, _ := tx.Cursor().First(); k != nil {
+		return fmt.Errorf("%w: holds %q", ErrFormat, k)
+	}
+	meta, err := tx.CreateBucket(bucketMeta)
+	if err != nil {
+		return err
+	}
+	id := wire.NewStreamID()
+	err = errors.Join(
+		meta.Put(keyVersion, []byte(version)),
+		meta.Put(keyStream, pack(bucketMeta, keyStream, id[:])),
+		meta.Put(keyBoot, pack(bucketMeta, keyBoot, key(0))),
+	)
+	if _, e := tx.CreateBucket(bucketState); e != nil {
+		err = errors.Join(err, e)
+	}
+	for _, l := range wire.Lanes() {
+		_, e := tx.CreateBucket(laneBucket(l))
+		err = errors.Join(err, e, putHead(meta, l, &laneState{next: 1, kept: 1}))
+	}
+	return err
+}
+
+func putHead(meta *bolt.Bucket, l wire.Lane, st *laneState) error {
+	k := headKey(l)
+	v := append(append(key(st.next), key(st.kept)...), st.prev[:]...)
+	return meta.Put(k, pack(bucketMeta, k, v))
+}
+
+func readHead(meta *bolt.Bucket, l wire.Lane) (*laneState, error) {
+	st := new(laneState)
+	v, ok := unpack(bucketMeta, headKey(l), meta.Get(headKey(l)))
+	if !ok || len(v) != 16+len(st.prev) {
+		return nil, fmt.Errorf("%w: head of lane %v", ErrDamaged, l)
+	}
+	st.next, st.kept = number(v[:8]), number(v[8:16])
+	copy(st.prev[:], v[16:])
+	return st, nil
+}
+
+func putEvent(tx *bolt.Tx, l wire.Lane, seq uint64, msg []byte, hash wire.Hash) error {
+	b := tx.Bucket(laneBucket(l))
+	b.FillPercent = fill
+	k := key(seq)
+	if err := b.Put(k, pack(laneBucket(l), k, msg)); err != nil {
+		return err
+	}
+	meta := tx.Bucket(bucketMeta)
+	st, err := readHead(meta, l)
+	if err != nil {
+		return err
+	}
+	st.next, st.prev = seq+1, hash
+	return putHead(meta, l, st)
+}
+
+func putState(tx *bolt.Tx, state []KV) error {
+	b := tx.Bucket(bucketState)
+	for _, kv := range state {
+		var err error
+		if k := []byte(kv.Key); len(kv.Value) == 0 {
+			err = b.Delete(k)
+		} else {
+			err = b.Put(k, pack(bucketState, k, kv.Value))
+		}
+		if err != nil {
+			return fmt.Errorf("state %q: %w", kv.Key, err)
+		}
+	}
+	return nil
+}
+
+// readEvents returns copies of the events from a number up to but without
+// next, and the numbers among them that cannot be read.
+func readEvents(tx *bolt.Tx, l wire.Lane, from, next uint64, records, bytes int) (out []Record, lost []span) {
+	if from >= next || records <= 0 {
+		return nil, nil
+	}
+	bucket := laneBucket(l)
+	c := tx.Bucket(bucket).Cursor()
+	size := 0
+	for k, v := c.Seek(key(from)); k != nil; k, v = c.Next() {
+		seq := number(k)
+		if seq < from {
+			continue // not a number
+		}
+		if seq >= next {
+			break
+		}
+		if seq > from {
+			lost = append(lost, span{from, seq - 1})
+		}
+		from = seq + 1
+		data, ok := unpack(bucket, k, v)
+		if !ok {
+			lost = append(lost, span{seq, seq})
+			continue
+		}
+		if size += len(data); size > bytes && len(out) > 0 {
+			return out, lost
+		}
+		if out = append(out, Record{seq, append([]byte(nil), data...)}); len(out) == records {
+			return out, lost
+		}
+	}
+	if from < next {
+		lost = append(lost, span{from, next - 1})
+	}
+	return out, lost
+}
+
+// deleteAcked deletes at most so many of the events that the file need not
+// hold, the most urgent lane first, and returns how far it came.
+func (s *Spool) deleteAcked(tx *bolt.Tx, most int) (map[wire.Lane]uint64, error) {
+	s.mu.RLock()
+	oldest := make(map[wire.Lane]uint64)
+	for l, st := range s.lanes {
+		if st.kept < st.oldest {
+			oldest[l] = st.oldest
+		}
+	}
+	s.mu.RUnlock()
+	meta := tx.Bucket(bucketMeta)
+	cuts := make(map[wire.Lane]uint64)
+	for _, l := range wire.Lanes() {
+		if oldest[l] == 0 {
+			continue
+		}
+		c := tx.Bucket(laneBucket(l)).Cursor()
+		k, _ := c.First()
+		for ; k != nil && number(k) < oldest[l] && most > 0; most-- {
+			if err := c.Delete(); err != nil {
+				return nil, err
+			}
+			k, _ = c.First()
+		}
+		cuts[l] = oldest[l]
+		if k != nil {
+			cuts[l] = min(cuts[l], number(k))
+		}
+		st, err := readHead(meta, l)
+		if err != nil {
+			return nil, err
+		}
+		st.kept = max(st.kept, cuts[l])
+		if err := putHead(meta, l, st); err != nil {
+			return nil, err
+		}
+	}
+	return cuts, nil
+}
+
+// commit runs f in a transaction that may grow the file up to a limit. After
+// an error that leaves the file in doubt, it is closed; ready opens it again.
+// The caller holds write.
+func (s *Spool) commit(db *bolt.DB, limit int64, f func(*bolt.Tx) error) error {
+	db.MaxSize = int(limit)
+	var before error // of f: nothing was written yet
+	err := guard(func() error {
+		return db.Update(func(tx *bolt.Tx) error {
+			before = f(tx)
+			return before
+		})
+	})
+	switch {
+	case err == nil:
+		return nil
+	case before != nil:
+		return err
+	case errors.Is(err, berrors.ErrMaxSizeReached), errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	s.log.Error("spool commit failed", "err", err)
+	s.mu.Lock()
+	s.db = nil
+	s.mu.Unlock()
+	if cerr := db.Close(); cerr != nil {
+		s.log.Error("spool close failed", "err", cerr)
+	}
+	return fmt.Errorf("%w: %w", ErrSuspect, err)
+}
+
+// SetAside renames a file that cannot be opened to path.corrupt-N, the first
+// N that is free, so that a new spool can take its place. It returns the new
+// name.
+func SetAside(path string) (string, error) {
+	for n := 1; ; n++ {
+		to := fmt.Sprintf("%s.corrupt-%d", path, n)
+		if _, err := os.Lstat(to); err == nil {
+			continue
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return "", fmt.Errorf("spool: %w", err)
+		}
+		if err := os.Rename(path, to); err != nil {
+			return "", fmt.Errorf("spool: %w", err)
+		}
+		return to, syncDir(filepath.Dir(path))
+	}
+}
