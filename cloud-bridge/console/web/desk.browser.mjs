@@ -280,6 +280,29 @@ await check("without WebGL the list and the actions work, and the page says so",
   await s.context.close();
 });
 
+await check("what devices and people write stays text", async () => {
+  await tell("/reset");
+  await tell("/hostile");
+  const s = await open({ lang: "en" });
+  const { page } = s;
+  page.on("dialog", (d) => { s.wrong.push("dialog " + d.message()); d.dismiss(); });
+  await page.locator("#map[data-ready]").waitFor();
+  await page.locator(".refused summary").click();
+  const cards = page.locator(".card");
+  assert.equal(await cards.count(), 8);
+  for (let i = 0; i < 8; i++) {
+    await cards.nth(i).click();
+    await visible(page, "#detail-timeline li");
+    if (await page.locator("#do-dispatch:enabled").count()) await page.click("#do-dispatch");
+  }
+  const grown = await page.evaluate(() => document.querySelectorAll("main img, main script, main svg, main b > b, [onerror], [onload], [onfocus], .card iframe").length);
+  assert.equal(grown, 0, "elements that nobody wrote");
+  assert.match(await text(page, "#device-rows"), /<img src=x onerror=alert\(1\)>/);
+  await shot(page, "en-1366-hostile");
+  assert.deepEqual(s.wrong, []);
+  await s.context.close();
+});
+
 await check("a map style from elsewhere", async () => {
   await tell("/reset?style=1");
   const s = await open({ lang: "en", also: control });
