@@ -14,6 +14,11 @@ export class Refusal extends Error {
   }
 }
 
+// parse reads JSON and makes control characters visible, those that turn the direction of
+// text among them: a name must not be able to rearrange the sentence around it.
+const hidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const parse = (text) => JSON.parse(text, (_, value) => (typeof value === "string" ? value.replace(hidden, "\ufffd") : value));
+
 async function request(path, options) {
   let response;
   try {
@@ -23,7 +28,7 @@ async function request(path, options) {
   }
   let body = {};
   try {
-    body = await response.json();
+    body = parse(await response.text());
   } catch {
     // No JSON: the status must do.
   }
@@ -68,18 +73,18 @@ export function follow(on) {
       alive();
       attempt = 0;
       lost = false;
-      const hello = JSON.parse(e.data);
+      const hello = parse(e.data);
       setCentreClock(hello.time);
       on.hello(hello);
     });
     source.addEventListener("beat", (e) => {
       alive();
-      setCentreClock(JSON.parse(e.data).time);
+      setCentreClock(parse(e.data).time);
     });
     for (const kind of ["incident", "device", "refused"]) {
       source.addEventListener(kind, (e) => {
         alive();
-        on.change(kind, JSON.parse(e.data));
+        on.change(kind, parse(e.data));
       });
     }
     source.onerror = drop;

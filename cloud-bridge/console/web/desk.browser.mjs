@@ -298,6 +298,7 @@ await check("what devices and people write stays text", async () => {
   const grown = await page.evaluate(() => document.querySelectorAll("main img, main script, main svg, main b > b, [onerror], [onload], [onfocus], .card iframe").length);
   assert.equal(grown, 0, "elements that nobody wrote");
   assert.match(await text(page, "#device-rows"), /<img src=x onerror=alert\(1\)>/);
+  assert.doesNotMatch(await text(page, "body"), /[\u202a-\u202e\u2066-\u2069]/, "text that turns the line");
   await shot(page, "en-1366-hostile");
   assert.deepEqual(s.wrong, []);
   await s.context.close();
