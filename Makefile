@@ -2,7 +2,7 @@
 SHELL := bash
 export CGO_ENABLED := 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-GOBUILD = go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X github.com/fengsui/fengsui/firmware/wire.Version=$(VERSION)'
+GOBUILD = go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
 
 WEB  := cloud-bridge/console/web
 DIST := cloud-bridge/console/dist

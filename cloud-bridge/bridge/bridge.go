@@ -1,0 +1,179 @@
+// Package bridge is the cloud-bridge command, callable from Go with its own
+// arguments and streams: it composes broker, ingest, store and console into
+// the centre, and keeps the centre's key and the register of devices.
+//
+// Output: results go to stdout; errors to stderr as "cloud-bridge: …", one a
+// line; the log of a running centre to stderr. The exit status is 0, 1 when
+// the work failed, 2 when the arguments are wrong.
+package bridge
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+)
+
+const usage = `usage: cloud-bridge COMMAND
+
+  serve --data DIR          run the centre; all that it knows is in the folder
+      --http-addr HOST:PORT   the desk and the API (127.0.0.1:8080)
+      --mqtt-addr HOST:PORT   the embedded broker (127.0.0.1:1883)
+      --broker mqtt://H:P     use this MQTT broker and not the embedded one
+      --devices FILE          register the devices of a YAML file first
+      --map-style URL         a MapLibre style for the desk's map
+  key --data DIR            print the centre's public key, made at the first call
+  device add --data DIR --id ID --kind alarm-box|patrol-car --key HEX
+      [--name NAME] [--lat DEG --lon DEG]
+  device list --data DIR
+  version
+`
+
+// errUsage means that the arguments are wrong; the message says how.
+var errUsage = errors.New("usage")
+
+type streams struct{ out, err io.Writer }
+
+// Run runs the command and returns its exit status.
+func Run(ctx context.Context, version string, args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	err := run(ctx, version, args, streams{stdout, stderr})
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage)
+		return 0
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(stderr, "cloud-bridge: %s\n", strings.TrimRight(line, "\n"))
+	}
+	if errors.Is(err, errUsage) {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	return 1
+}
+
+func run(ctx context.Context, version string, args []string, std streams) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%w: no command", errUsage)
+	}
+	switch args[0] {
+	case "serve":
+		o, err := serveOptions(args[1:])
+		if err != nil {
+			return err
+		}
+		o.version = version
+		return serve(ctx, o, std)
+	case "key":
+		return printKey(args[1:], std)
+	case "device":
+		return deviceCommand(ctx, args[1:], std)
+	case "version":
+		fmt.Fprintln(std.out, "cloud-bridge", version)
+		return nil
+	case "help", "-h", "-help", "--help":
+		return flag.ErrHelp
+	}
+	return fmt.Errorf("%w: unknown command %q", errUsage, args[0])
+}
+
+// parse parses flags, of which data is required, and takes no other argument.
+func parse(args []string, data *string, define func(*flag.FlagSet)) error {
+	f := flag.NewFlagSet("cloud-bridge", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(data, "data", "", "")
+	if define != nil {
+		define(f)
+	}
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("%w: unexpected argument %q", errUsage, f.Arg(0))
+	}
+	if *data == "" {
+		return fmt.Errorf("%w: --data DIR is missing", errUsage)
+	}
+	if err := os.MkdirAll(*data, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	return nil
+}
+
+func printKey(args []string, std streams) error {
+	var data string
+	if err := parse(args, &data, nil); err != nil {
+		return err
+	}
+	key, err := loadOrCreateKey(data)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(std.out, hex.EncodeToString(key.Public().(ed25519.PublicKey)))
+	return nil
+}
+
+func deviceCommand(ctx context.Context, args []string, std streams) (err error) {
+	if len(args) == 0 || args[0] != "add" && args[0] != "list" {
+		return fmt.Errorf("%w: want device add or device list", errUsage)
+	}
+	var data, kind, key string
+	var r store.Registration
+	var lat, lon float64
+	set := make(map[string]bool)
+	define := func(f *flag.FlagSet) {
+		f.StringVar(&r.ID, "id", "", "")
+		f.StringVar(&kind, "kind", "", "")
+		f.StringVar(&key, "key", "", "")
+		f.StringVar(&r.Name, "name", "", "")
+		for name, v := range map[string]*float64{"lat": &lat, "lon": &lon} {
+			f.Func(name, "", func(s string) error {
+				set[name] = true
+				_, err := fmt.Sscanf(s, "%g", v)
+				return err
+			})
+		}
+	}
+	if args[0] == "list" {
+		define = nil
+	}
+	if err := parse(args[1:], &data, define); err != nil {
+		return err
+	}
+	st, err := store.Open(ctx, filepath.Join(data, storeFile), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Shut()) }()
+	if args[0] == "list" {
+		devices, err := st.Devices(ctx)
+		for _, d := range devices {
+			fmt.Fprintf(std.out, "%s\t%s\t%s\t%s\n", d.ID, d.Kind, hex.EncodeToString(d.Key), d.Name)
+		}
+		return err
+	}
+	if set["lat"] != set["lon"] {
+		return fmt.Errorf("%w: want --lat and --lon together", errUsage)
+	}
+	if set["lat"] {
+		r.At = &store.Point{Lat: lat, Lon: lon}
+	}
+	r.Kind = store.DeviceKind(kind)
+	if r.Key, err = hex.DecodeString(key); err != nil {
+		return fmt.Errorf("device %q: key %q: want 64 hexadecimal digits", r.ID, key)
+	}
+	return st.Register(ctx, r)
+}

@@ -1,0 +1,133 @@
+package bridge
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/fengsui/fengsui/cloud-bridge/broker"
+	"github.com/fengsui/fengsui/cloud-bridge/console"
+	"github.com/fengsui/fengsui/cloud-bridge/ingest"
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+)
+
+const (
+	storeFile = "centre.db"
+	shutdown  = 5 * time.Second
+)
+
+type options struct {
+	data, http, mqtt, broker, devices, mapStyle, version string
+}
+
+func serveOptions(args []string) (options, error) {
+	var o options
+	err := parse(args, &o.data, func(f *flag.FlagSet) {
+		f.StringVar(&o.http, "http-addr", "127.0.0.1:8080", "")
+		f.StringVar(&o.mqtt, "mqtt-addr", "127.0.0.1:1883", "")
+		f.StringVar(&o.broker, "broker", "embedded", "")
+		f.StringVar(&o.devices, "devices", "", "")
+		f.StringVar(&o.mapStyle, "map-style", "", "")
+	})
+	return o, err
+}
+
+// serve runs the centre until ctx ends or a part cannot go on, and returns when
+// everything that it started has stopped.
+func serve(ctx context.Context, o options, std streams) (err error) {
+	log := slog.New(slog.NewTextHandler(std.err, nil))
+	key, err := loadOrCreateKey(o.data)
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(ctx, filepath.Join(o.data, storeFile), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Shut()) }()
+	if o.devices != "" {
+		if err := registerFile(ctx, st, o.devices); err != nil {
+			return err
+		}
+	}
+	source, mqtt, closeSource, err := openSource(o, log)
+	if err != nil {
+		return err
+	}
+	defer closeSource()
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	in := ingest.New(ingest.Options{Store: st, Source: source, Key: key, Registry: metrics, Log: log})
+	desk, err := console.New(console.Options{
+		Store: st, Version: o.version, MapStyle: o.mapStyle, Log: log,
+		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
+		Ready: func(ctx context.Context) error {
+			return errors.Join(in.Ready(), st.Writable(ctx))
+		},
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", o.http)
+	if err != nil {
+		return fmt.Errorf("desk: %w", err)
+	}
+	web := desk.Server()
+
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var parts sync.WaitGroup
+	parts.Go(func() {
+		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			stop(fmt.Errorf("desk: %w", err))
+		}
+	})
+	parts.Go(func() {
+		if err := in.Run(ctx, func() { fmt.Fprintf(std.out, "ready desk=http://%s mqtt=%s\n", listener.Addr(), mqtt) }); err != nil {
+			stop(err)
+		}
+	})
+	<-ctx.Done()
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
+	defer cancel()
+	err = web.Shutdown(late)
+	parts.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+// openSource returns where messages come from, and the address that devices
+// connect to.
+func openSource(o options, log *slog.Logger) (src ingest.Source, mqtt string, closeAll func(), err error) {
+	if o.broker != "embedded" {
+		m, err := ingest.NewMQTT(o.broker, rand.Text()[:8], log)
+		if err != nil {
+			return nil, "", nil, fmt.Errorf("%w: --broker: %w", errUsage, err)
+		}
+		return m, o.broker, m.Close, nil
+	}
+	b, err := broker.Start(filepath.Join(o.data, "broker"), o.mqtt, log)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	n, err := ingest.NewNATS(b)
+	if err != nil {
+		b.Stop()
+		return nil, "", nil, err
+	}
+	return n, b.Address(), func() { n.Close(); b.Stop() }, nil
+}
