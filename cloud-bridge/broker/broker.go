@@ -33,8 +33,7 @@ func Start(dir, address string, log *slog.Logger) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker: address %q: want host:port", address)
 	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
+	if _, err := strconv.ParseUint(portText, 10, 16); err != nil {
 		return nil, fmt.Errorf("broker: port %q: want 0 to 65535", portText)
 	}
 	// The server only logs that a port is taken; asking first gives an error.
@@ -43,14 +42,14 @@ func Start(dir, address string, log *slog.Logger) (*Broker, error) {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	address = probe.Addr().String()
-	port = uint64(probe.Addr().(*net.TCPAddr).Port)
+	port := probe.Addr().(*net.TCPAddr).Port
 	if err := probe.Close(); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "fengsui", DontListen: true, NoSigs: true,
 		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 30,
-		MQTT: server.MQTTOpts{Host: host, Port: int(port)},
+		MQTT: server.MQTTOpts{Host: host, Port: port},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
