@@ -33,7 +33,8 @@ func Start(dir, address string, log *slog.Logger) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker: address %q: want host:port", address)
 	}
-	if _, err := strconv.ParseUint(portText, 10, 16); err != nil {
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
 		return nil, fmt.Errorf("broker: port %q: want 0 to 65535", portText)
 	}
 	// The server only logs that a port is taken; asking first gives an error.
@@ -42,14 +43,14 @@ func Start(dir, address string, log *slog.Logger) (*Broker, error) {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	address = probe.Addr().String()
-	port := probe.Addr().(*net.TCPAddr).Port
+	port = uint64(probe.Addr().(*net.TCPAddr).Port)
 	if err := probe.Close(); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "fengsui", DontListen: true, NoSigs: true,
 		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 30,
-		MQTT: server.MQTTOpts{Host: host, Port: port},
+		MQTT: server.MQTTOpts{Host: host, Port: int(port)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("broker: %w", err)

@@ -205,11 +205,22 @@ const (
 	Changing = "changing" // not certain yet, or none of these
 )
 
-// Lamp returns how one lamp burns, given by its bit.
+// Style returns the plainest style that the lamps may be showing: a drill's
+// wink and a silent alarm's flash are seen within 2 s.
+func (v View) Style() Style {
+	for _, s := range []Style{Plain, Drill} {
+		if slices.Contains(v.Styles, s) {
+			return s
+		}
+	}
+	return Silent
+}
+
+// Lamp returns how one lamp burns, given by its bit, in the plainest style.
 func (v View) Lamp(bit uint8) string {
 	how := ""
 	for _, p := range patterns() {
-		if !slices.Contains(v.Shows, p.shows) || !slices.Contains(v.Styles, p.style) {
+		if !slices.Contains(v.Shows, p.shows) || p.style != v.Style() {
 			continue
 		}
 		if h := p.lamp(bit); how == "" {

@@ -104,6 +104,9 @@ import (
 // Duration is a time written as "5s" or "200ms".
 type Duration = strictyaml.Duration
 
+// ErrFile means that a scenario's file cannot be read.
+var ErrFile = errors.New("scenario")
+
 // All is the device name that stands for every device.
 const All = "all"
 
@@ -125,7 +128,7 @@ type Scenario struct {
 // A Device is an alarm box or a patrol car of the simulated district.
 type Device struct {
 	Kind    string            `yaml:"kind" required:"true" oneof:"alarm-box|patrol-car"`
-	Name    string            `yaml:"name"`
+	Name    string            `yaml:"name" max:"64" want:"a name of at most 64 bytes"`
 	At      *Place            `yaml:"at"`
 	Buttons map[string]Button `yaml:"buttons"`
 	Siren   bool              `yaml:"siren"`
@@ -224,10 +227,10 @@ func (s *Step) String() string {
 func Load(path string, district map[string]Device) (*Scenario, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("scenario %s: no such file: want a YAML file such as those in sim/scenarios", path)
+		return nil, fmt.Errorf("%w: %s: no such file: want a YAML file such as those in sim/scenarios", ErrFile, path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("scenario: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	return Parse(path, b, district)
 }

@@ -1,0 +1,204 @@
+// Package desk is a client of the centre's HTTP API, as an outside program
+// would write one: it decodes what it needs and trusts nothing else.
+//
+// It keeps no state but a connection pool, and it retries nothing: a caller
+// that waits for something asks again.
+package desk
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ErrAnswer means that the centre answered with an error of its own.
+var ErrAnswer = errors.New("the desk refuses")
+
+// A Client talks to one centre.
+type Client struct {
+	base string
+	http *http.Client
+}
+
+// New returns a client of the centre at a URL such as http://127.0.0.1:8080.
+func New(base string) *Client {
+	return &Client{strings.TrimRight(base, "/"), &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}}
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// An Incident is what the desk says of one.
+type Incident struct {
+	ID      string `json:"id"`
+	Rev     uint64 `json:"rev"`
+	State   string `json:"state"`
+	Kind    string `json:"kind"`
+	Silent  bool   `json:"silent"`
+	Drill   bool   `json:"drill"`
+	Device  string `json:"device"`
+	Alarm   string `json:"alarm"`
+	Presses uint64 `json:"presses"`
+	Officer string `json:"officer"`
+}
+
+// A Device is what the desk knows of one.
+type Device struct {
+	ID        string     `json:"id"`
+	LastHeard *time.Time `json:"last_heard"`
+	Gaps      []Gap      `json:"gaps"`
+}
+
+// A Gap is a run of sequence numbers that the desk misses.
+type Gap struct {
+	Stream string `json:"stream"`
+	Lane   string `json:"lane"`
+	From   uint64 `json:"from"`
+	To     uint64 `json:"to"`
+	Why    string `json:"why"`
+}
+
+// An Event is one row of the centre's database.
+type Event struct {
+	ID     string          `json:"id"`
+	Stream string          `json:"stream"`
+	Lane   string          `json:"lane"`
+	Seq    uint64          `json:"seq"`
+	Boot   uint64          `json:"boot"`
+	MonoMS int64           `json:"mono_ms"`
+	Type   string          `json:"type"`
+	Body   json.RawMessage `json:"body"`
+}
+
+// do sends a request and decodes the answer into out. The error wraps
+// [ErrAnswer] when the centre refused, with the problem's own words.
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("desk: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1"+path, body)
+	if err != nil {
+		return fmt.Errorf("desk: %w", err)
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("desk: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		var p struct{ Detail string }
+		if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&p); err != nil || p.Detail == "" {
+			p.Detail = resp.Status
+		}
+		return fmt.Errorf("%w: %s %s: %s", ErrAnswer, method, path, p.Detail)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("desk: %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+// Incidents lists all incidents.
+func (c *Client) Incidents(ctx context.Context) ([]Incident, error) {
+	var a struct{ Incidents []Incident }
+	err := c.do(ctx, http.MethodGet, "/incidents?limit=1000", nil, &a)
+	return a.Incidents, err
+}
+
+// Devices lists all devices.
+func (c *Client) Devices(ctx context.Context) ([]Device, error) {
+	var a struct{ Devices []Device }
+	err := c.do(ctx, http.MethodGet, "/devices", nil, &a)
+	return a.Devices, err
+}
+
+// Acknowledge takes an incident.
+func (c *Client) Acknowledge(ctx context.Context, id, by string) error {
+	return c.step(ctx, id, "acknowledge", map[string]string{"by": by})
+}
+
+// Dispatch sends a unit.
+func (c *Client) Dispatch(ctx context.Context, id, by, unit string) error {
+	return c.step(ctx, id, "dispatch", map[string]string{"by": by, "unit": unit})
+}
+
+// CloseIncident ends an incident with a code.
+func (c *Client) CloseIncident(ctx context.Context, id, by, code, note string) error {
+	return c.step(ctx, id, "close", map[string]string{"by": by, "code": code, "note": note})
+}
+
+func (c *Client) step(ctx context.Context, id, verb string, body map[string]string) error {
+	var i Incident
+	return c.do(ctx, http.MethodPost, "/incidents/"+url.PathEscape(id)+"/"+verb, body, &i)
+}
+
+// Events returns the events of a device that come after a cursor ("" for all),
+// at most 1000, and the next cursor.
+func (c *Client) Events(ctx context.Context, device, after string) ([]Event, string, error) {
+	path := "/devices/" + url.PathEscape(device) + "/events?limit=1000"
+	if after != "" {
+		path += "&after=" + url.QueryEscape(after)
+	}
+	var a struct {
+		Events []Event
+		Next   string
+	}
+	err := c.do(ctx, http.MethodGet, path, nil, &a)
+	return a.Events, a.Next, err
+}
+
+// Watch follows the desk's stream until ctx ends or the stream breaks, and
+// calls told with each incident as it is told. ready is called once when the
+// stream has begun: what changes after that is not missed.
+func (c *Client) Watch(ctx context.Context, ready func(), told func(Incident)) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/api/v1/stream", nil)
+	if err != nil {
+		return fmt.Errorf("desk: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("desk: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%w: stream: %s", ErrAnswer, resp.Status)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 4<<20)
+	event := ""
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), ": ")
+		switch {
+		case name == "event":
+			event = value
+		case name == "data" && event == "hello":
+			ready()
+		case name == "data" && event == "incident":
+			var i Incident
+			if err := json.Unmarshal([]byte(value), &i); err != nil {
+				return fmt.Errorf("desk: stream: %w", err)
+			}
+			told(i)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("desk: stream: %w", err)
+	}
+	return fmt.Errorf("desk: stream: %w", io.ErrUnexpectedEOF)
+}

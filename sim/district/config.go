@@ -1,0 +1,111 @@
+package district
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/fengsui/fengsui/sim/scenario"
+)
+
+// The lines of every device's outputs; buttons take those of buttonLine.
+const (
+	lineRed   = "GPIO5"
+	lineAmber = "GPIO6"
+	lineGreen = "GPIO13"
+	lineSiren = "GPIO19"
+)
+
+// buttonLine returns the line of the i-th button in the order of their names.
+func buttonLine(i int) string {
+	first := []string{"GPIO17", "GPIO27", "GPIO22", "GPIO23"}
+	if i < len(first) {
+		return first[i]
+	}
+	return fmt.Sprintf("EXP%d", i-len(first)) // an expander's
+}
+
+// buttonLines returns the line of each button.
+func buttonLines(d scenario.Device) map[string]string {
+	lines := make(map[string]string)
+	for i, name := range slices.Sorted(maps.Keys(d.Buttons)) {
+		lines[name] = buttonLine(i)
+	}
+	return lines
+}
+
+// A wiring is what the configuration says of the world around a device.
+type wiring struct {
+	data, server, centreKey string
+	gps, reader             string // paths of the serial ports
+}
+
+// configuration returns a device's YAML file, as its technician would write it.
+func configuration(id string, d scenario.Device, w wiring) ([]byte, error) {
+	line := func(name string) map[string]any { return map[string]any{"line": name} }
+	c := map[string]any{
+		"device": id, "profile": d.Kind, "data": w.data, "drill": d.Drill,
+		"centre": map[string]any{"servers": []string{"mqtt://" + w.server}, "key": w.centreKey},
+	}
+	if len(d.Buttons) > 0 {
+		lines, buttons := buttonLines(d), make(map[string]any)
+		for name, b := range d.Buttons {
+			buttons[name] = map[string]any{"line": lines[name], "active": "low", "pull": "up", "kind": b.Kind, "silent": b.Silent}
+		}
+		c["buttons"] = buttons
+		c["lamps"] = map[string]any{"red": line(lineRed), "amber": line(lineAmber), "green": line(lineGreen)}
+	}
+	if d.Siren {
+		c["siren"] = line(lineSiren)
+	}
+	if d.GPS {
+		c["gps"] = map[string]any{"port": w.gps}
+	}
+	if d.Fingers != nil {
+		c["fingerprint"] = map[string]any{"port": w.reader, "officers": d.Fingers}
+	}
+	track := make(map[string]any)
+	if t := d.Track; t.Batch > 0 {
+		track["batch"] = t.Batch
+	}
+	if t := d.Track; t.CloseAfter > 0 {
+		track["close_after"] = t.CloseAfter.String()
+	}
+	if t := d.Track; t.StillEvery > 0 {
+		track["still_every"] = t.StillEvery.String()
+	}
+	if len(track) > 0 {
+		c["track"] = track
+	}
+	if d.Health > 0 {
+		c["health"] = map[string]any{"every": d.Health.String()}
+	}
+	b, err := yaml.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("district: %s: %w", id, err)
+	}
+	return b, nil
+}
+
+// register returns the centre's register of devices.
+func register(devices map[string]scenario.Device, keys map[string]string) ([]byte, error) {
+	var list []map[string]any
+	for _, id := range slices.Sorted(maps.Keys(devices)) {
+		d := devices[id]
+		e := map[string]any{"id": id, "kind": d.Kind, "key": keys[id], "name": id}
+		if d.Name != "" {
+			e["name"] = d.Name
+		}
+		if d.At != nil && d.Kind == "alarm-box" {
+			e["lat"], e["lon"] = d.At.Lat, d.At.Lon
+		}
+		list = append(list, e)
+	}
+	b, err := yaml.Marshal(map[string]any{"devices": list})
+	if err != nil {
+		return nil, fmt.Errorf("district: register: %w", err)
+	}
+	return b, nil
+}

@@ -1,0 +1,452 @@
+package district
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/agent"
+	"github.com/fengsui/fengsui/sim/child"
+	"github.com/fengsui/fengsui/sim/lampwatch"
+	"github.com/fengsui/fengsui/sim/ledger"
+	"github.com/fengsui/fengsui/sim/line"
+	"github.com/fengsui/fengsui/sim/link"
+	"github.com/fengsui/fengsui/sim/mono"
+	"github.com/fengsui/fengsui/sim/scenario"
+	"github.com/fengsui/fengsui/sim/tty"
+)
+
+// Errors of what a hand can do to a device.
+var (
+	ErrNoDevice = errors.New("no such device")
+	ErrNoButton = errors.New("no such button")
+	ErrNoPart   = errors.New("the device has no such part")
+	ErrHeld     = errors.New("the button is held")
+	ErrClosed   = errors.New("the district is closed")
+)
+
+const (
+	// between is how long a contact stays open between two presses.
+	between = 200 * time.Millisecond
+	// respawn is how long a device whose process ended by itself is down, as
+	// systemd would have it.
+	respawn = time.Second
+)
+
+// A Device is one device of the district: its process, and the world around it.
+type Device struct {
+	ID   string
+	Spec scenario.Device
+
+	config  string // path of its configuration
+	log     *slog.Logger
+	logPath string
+	spawn   *spawner
+	starter Starter
+	ledger  *ledger.Ledger
+	changed func() // tells that something can be seen
+	lines   map[string]string
+	link    *link.Link
+	gps     *receiver // nil: none
+	finger  *reader   // nil: none
+	ports   []*tty.Port
+	buttons map[string]*contact
+	wg      sync.WaitGroup
+
+	mu      sync.Mutex
+	rng     *rand.Rand
+	closed  bool
+	power   bool
+	proc    *process
+	crashes int
+	out     *outputs
+	status  *agent.Status
+	seen    time.Duration // when the status was told
+}
+
+// A contact is a button's outside.
+type contact struct {
+	turn   chan struct{} // holds a token while nobody uses the button
+	closed bool          // guarded by Device.mu
+}
+
+// A PressOptions says how a button is pressed.
+type PressOptions struct {
+	Bounce bool
+	Hold   bool          // until Release
+	For    time.Duration // 0: scenario.DefaultPress
+}
+
+// Press closes a button's contact and returns when it was touched. The contact
+// opens by itself unless it is held. A press that follows another waits until
+// that is over.
+func (d *Device) Press(button string, o PressOptions) (time.Duration, error) {
+	c := d.buttons[button]
+	if c == nil {
+		return 0, fmt.Errorf("%w: %s has no button %q", ErrNoButton, d.ID, button)
+	}
+	if o.For == 0 {
+		o.For = scenario.DefaultPress
+	}
+	if held := d.held(c); held {
+		return 0, fmt.Errorf("%w: %s of %s; release it first", ErrHeld, button, d.ID)
+	}
+	<-c.turn
+	at, rest, err := d.move(button, c, true, o.Bounce)
+	if err != nil || o.Hold {
+		c.turn <- struct{}{}
+		return at, err
+	}
+	d.wg.Go(func() {
+		defer func() { c.turn <- struct{}{} }()
+		time.Sleep(rest + o.For)
+		if _, rest, err := d.move(button, c, false, o.Bounce); err == nil {
+			time.Sleep(rest + between)
+		}
+	})
+	return at, nil
+}
+
+func (d *Device) held(c *contact) bool {
+	select {
+	case <-c.turn: // nobody is pressing
+	default:
+		return false
+	}
+	defer func() { c.turn <- struct{}{} }()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return c.closed
+}
+
+// Release opens a button's contact; an open one stays so.
+func (d *Device) Release(button string, bounce bool) error {
+	c := d.buttons[button]
+	if c == nil {
+		return fmt.Errorf("%w: %s has no button %q", ErrNoButton, d.ID, button)
+	}
+	_, _, err := d.move(button, c, false, bounce)
+	return err
+}
+
+// move opens or closes a contact; it returns when that began, and how long the
+// contact takes to rest.
+func (d *Device) move(button string, c *contact, closed, bounce bool) (at, rest time.Duration, err error) {
+	to, other := line.Open, line.Low
+	if closed {
+		to, other = other, to
+	}
+	train := line.Contact(to)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
+		return 0, 0, ErrClosed
+	case c.closed == closed:
+		return mono.Now(), 0, nil
+	}
+	if bounce {
+		train = line.Bounce(to, other, d.rng)
+	}
+	c.closed = closed
+	at = mono.Now()
+	if closed {
+		d.ledger.Pressed(ledger.Press{Device: d.ID, Button: button, At: at, Rest: at + train.Lasts()})
+	} else {
+		d.ledger.Released(d.ID, button, at)
+	}
+	d.send(child.Command{Line: d.lines[button], Train: train})
+	d.changed()
+	return at, train.Lasts(), nil
+}
+
+// send writes a command to the process, if there is one. The caller holds d.mu.
+func (d *Device) send(c child.Command) {
+	if d.proc == nil {
+		return // no power: the contact moves, and nobody sees it
+	}
+	if err := json.NewEncoder(d.proc.stdin).Encode(c); err != nil {
+		d.log.Debug("command not sent", "err", err) // the process has just ended
+	}
+}
+
+// Finger lays a finger for a while and returns when. Slot 0 is a finger that
+// the reader does not know.
+func (d *Device) Finger(slot int, lies time.Duration) (time.Duration, error) {
+	if d.finger == nil {
+		return 0, fmt.Errorf("%w: %s has no fingerprint reader", ErrNoPart, d.ID)
+	}
+	if lies == 0 {
+		lies = scenario.DefaultFinger
+	}
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return 0, ErrClosed
+	}
+	at := mono.Now()
+	d.finger.lay(slot)
+	d.ledger.Laid(ledger.Finger{Device: d.ID, Slot: slot, At: at})
+	d.wg.Go(func() {
+		time.Sleep(lies)
+		d.ledger.Lifted(d.ID, mono.Now())
+		d.finger.lift(slot)
+		d.changed()
+	})
+	d.mu.Unlock()
+	d.changed()
+	return at, nil
+}
+
+// Link cuts, black-holes or restores the way to the centre.
+func (d *Device) Link(s link.State) error {
+	err := d.link.Set(s)
+	d.ledger.Linked(ledger.Link{Device: d.ID, At: mono.Now(), Up: s == link.Up})
+	d.log.Info("link", "state", s, "err", err)
+	d.changed()
+	return err
+}
+
+// Drive lets a car go round a route.
+func (d *Device) Drive(route scenario.Drive) error {
+	return d.feed(func() error { d.gps.drive(route); return nil })
+}
+
+// Park lets it stand where it is.
+func (d *Device) Park() error { return d.feed(func() error { d.gps.park(); return nil }) }
+
+// LoseFix blinds its receiver.
+func (d *Device) LoseFix() error { return d.feed(func() error { d.gps.blind(); return nil }) }
+
+// Replay feeds its receiver a log, at speed times the log's own pace.
+func (d *Device) Replay(path string, speed float64) error {
+	return d.feed(func() error { return d.gps.replay(path, speed) })
+}
+
+func (d *Device) feed(f func() error) error {
+	if d.gps == nil {
+		return fmt.Errorf("%w: %s has no receiver", ErrNoPart, d.ID)
+	}
+	err := f()
+	d.changed()
+	return err
+}
+
+// PowerCut kills the process as a power cut does, the receiver and the reader
+// with it. Without power it does nothing.
+func (d *Device) PowerCut() {
+	d.mu.Lock()
+	p := d.proc
+	was := d.power
+	d.power, d.proc = false, nil
+	at := mono.Now()
+	if p != nil {
+		_ = p.cmd.Process.Kill() // it may have ended already
+	}
+	d.mu.Unlock()
+	if !was {
+		return
+	}
+	d.log.Info("power cut")
+	if d.gps != nil {
+		d.gps.power(false)
+	}
+	if d.finger != nil {
+		d.finger.power(false)
+	}
+	if p != nil {
+		<-p.exited
+	}
+	d.ended(at)
+}
+
+// ended enters that the process is gone since a time.
+func (d *Device) ended(at time.Duration) {
+	d.ledger.RunEnded(d.ID, at)
+	d.mu.Lock()
+	d.out.dark(at)
+	d.status = nil
+	d.mu.Unlock()
+	d.changed()
+}
+
+// PowerRestore starts a process on the same data. With power it does nothing.
+func (d *Device) PowerRestore() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.power || d.closed {
+		return nil
+	}
+	d.log.Info("power restored")
+	d.power = true
+	return d.boot()
+}
+
+// boot starts the process. The caller holds d.mu.
+func (d *Device) boot() error {
+	for _, p := range d.ports {
+		if err := p.Reset(); err != nil {
+			return err
+		}
+	}
+	p, err := d.spawn.start(d.starter("__device", "--config", d.config), d.logPath, d.read)
+	if err != nil {
+		d.power = false
+		return err
+	}
+	d.proc = p
+	for name, c := range d.buttons {
+		if c.closed {
+			d.send(child.Command{Line: d.lines[name], Train: line.Contact(line.Low)})
+		}
+	}
+	d.send(child.Command{Start: true})
+	if d.gps != nil {
+		d.gps.power(true)
+	}
+	if d.finger != nil {
+		d.finger.power(true)
+	}
+	d.wg.Go(func() { d.mind(p) })
+	return nil
+}
+
+// mind starts the process again when it ends by itself.
+func (d *Device) mind(p *process) {
+	<-p.exited
+	d.mu.Lock()
+	mine := d.proc == p && !d.closed
+	if mine {
+		d.proc = nil
+		d.crashes++
+	}
+	d.mu.Unlock()
+	if !mine {
+		return
+	}
+	d.log.Error("the device's process ended by itself", "err", p.err, "log", d.logPath)
+	d.ended(mono.Now())
+	time.Sleep(respawn)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.power && d.proc == nil && !d.closed {
+		if err := d.boot(); err != nil {
+			d.log.Error("the device does not start again", "err", err)
+		}
+	}
+}
+
+// read takes a process's reports until its output ends.
+func (d *Device) read(out io.Reader) {
+	began := false
+	for dec := json.NewDecoder(bufio.NewReader(out)); ; {
+		var r child.Report
+		if err := dec.Decode(&r); err != nil {
+			_, _ = io.Copy(io.Discard, out) // a killed process leaves half a line
+			return
+		}
+		if r.Status != nil && !began {
+			began = true
+			d.ledger.RunBegan(ledger.Run{Device: d.ID, Began: r.At, Stream: r.Status.Stream, Boot: r.Status.Boot})
+		}
+		d.mu.Lock()
+		if r.Status != nil {
+			d.status, d.seen = r.Status, r.At
+		} else {
+			d.out.edge(r)
+		}
+		d.mu.Unlock()
+		d.changed()
+	}
+}
+
+// Crashes returns how often the process ended by itself.
+func (d *Device) Crashes() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.crashes
+}
+
+// Lamps returns what the lamps tell now, and told since a time.
+func (d *Device) Lamps(since time.Duration) []lampwatch.Span {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.out.watch.History(since, mono.Now())
+}
+
+// Red returns the first edge at or after a time that lit the red lamp.
+func (d *Device) Red(since time.Duration) (time.Duration, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.out.redAfter(since)
+}
+
+// Siren returns when the siren first sounded, or was silent, at or after a time.
+func (d *Device) Siren(sounds bool, since time.Duration) (time.Duration, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.out.sounded(sounds, since)
+}
+
+// Connected reports whether the agent has heard the centre on its connection.
+func (d *Device) Connected() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status != nil && d.status.Heard
+}
+
+// Reachable reports whether the device has power and a link.
+func (d *Device) Reachable() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.power && d.link.State() == link.Up
+}
+
+// close ends everything of the device.
+func (d *Device) close(giveUp <-chan struct{}) error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	p := d.proc
+	d.proc = nil
+	d.mu.Unlock()
+	if p != nil {
+		p.ask(giveUp)
+		d.ledger.RunEnded(d.ID, mono.Now())
+	}
+	if d.gps != nil {
+		d.gps.halt()
+	}
+	var err error
+	if d.link != nil {
+		err = d.link.Close()
+	}
+	for _, port := range d.ports {
+		err = errors.Join(err, port.Close())
+	}
+	if d.finger != nil {
+		d.finger.wait()
+	}
+	d.wg.Wait()
+	return err
+}
+
+// writeFile writes a file that only the owner reads.
+func writeFile(dir, name string, b []byte) (string, error) {
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		return "", fmt.Errorf("district: %w", err)
+	}
+	return path, nil
+}

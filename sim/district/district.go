@@ -1,0 +1,279 @@
+// Package district is a simulated district: a centre, alarm boxes and patrol
+// cars, each in a process of its own that runs the code that ships, and the
+// world around them, which this process holds: serial ports, satellite
+// receivers, fingerprint readers, the outsides of lines, and links.
+//
+// It decides nothing about when things happen (packages play and panel do) and
+// judges nothing (package ledger does).
+package district
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/agent"
+	"github.com/fengsui/fengsui/sim/child"
+	"github.com/fengsui/fengsui/sim/desk"
+	"github.com/fengsui/fengsui/sim/ledger"
+	"github.com/fengsui/fengsui/sim/link"
+	"github.com/fengsui/fengsui/sim/mono"
+	"github.com/fengsui/fengsui/sim/scenario"
+	"github.com/fengsui/fengsui/sim/tty"
+)
+
+// Options say what a district is made of.
+type Options struct {
+	Data     string // the folder of everything that outlives a process
+	Devices  map[string]scenario.Device
+	DeskAddr string     // where the desk listens, host:port
+	Seed     uint64     // of bounces
+	Keep     int        // entries of a kind in the ledger; 0: all
+	Centre   child.Main // the centre's program, for its key; serve runs in a child
+	Starter  Starter    // of the children
+	Log      *slog.Logger
+}
+
+// A District is a running district. Make it with Start.
+type District struct {
+	Centre  *Centre
+	Ledger  *ledger.Ledger
+	Desk    *desk.Client
+	devices map[string]*Device
+	spawn   *spawner
+	started time.Time
+
+	mu       sync.Mutex
+	watchers map[chan struct{}]struct{}
+}
+
+// Start makes a district in a folder, or takes up the one that is there, and
+// returns when its processes run. The caller closes it.
+func Start(ctx context.Context, o Options) (_ *District, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Data, err = filepath.Abs(o.Data); err != nil {
+		return nil, fmt.Errorf("district: %w", err)
+	}
+	d := &District{
+		Ledger: ledger.New(o.Keep), devices: make(map[string]*Device), spawn: newSpawner(),
+		watchers: make(map[chan struct{}]struct{}), started: time.Now(),
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	centreData := filepath.Join(o.Data, "centre")
+	if err := os.MkdirAll(centreData, 0o700); err != nil {
+		return nil, fmt.Errorf("district: %w", err)
+	}
+	key, err := centreKey(ctx, o.Centre, centreData)
+	if err != nil {
+		return nil, err
+	}
+	registerPath := filepath.Join(o.Data, "devices.yaml")
+	d.Centre = &Centre{
+		log: o.Log, spawn: d.spawn, logPath: filepath.Join(o.Data, "centre.log"),
+		command: func(mqtt string) *exec.Cmd {
+			return o.Starter("__centre", "serve", "--data", centreData, "--devices", registerPath, "--http-addr", o.DeskAddr, "--mqtt-addr", mqtt)
+		},
+	}
+	keys := make(map[string]string)
+	for i, id := range slices.Sorted(maps.Keys(o.Devices)) {
+		dev, pub, err := d.newDevice(id, o, key, uint64(i))
+		if err != nil {
+			return nil, err
+		}
+		d.devices[id], keys[id] = dev, pub
+	}
+	reg, err := register(o.Devices, keys)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := writeFile(o.Data, "devices.yaml", reg); err != nil {
+		return nil, err
+	}
+	if err := d.Centre.Start(ctx); err != nil {
+		return nil, err
+	}
+	d.Desk = desk.New(d.Centre.URL())
+	for _, id := range d.IDs() {
+		if err := d.devices[id].PowerRestore(); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// centreKey asks the centre's program for its public key.
+func centreKey(ctx context.Context, main child.Main, data string) (string, error) {
+	var out, errs bytes.Buffer
+	if code := main(ctx, []string{"key", "--data", data}, strings.NewReader(""), &out, &errs); code != 0 {
+		return "", fmt.Errorf("%w: key: %s", ErrCentre, strings.TrimSpace(errs.String()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// newDevice makes a device's folder, key, configuration and surroundings. It
+// has no power yet.
+func (d *District) newDevice(id string, o Options, centreKey string, i uint64) (_ *Device, pub string, err error) {
+	spec := o.Devices[id]
+	dir := filepath.Join(o.Data, id)
+	key, err := agent.LoadOrCreateKey(dir)
+	if err != nil {
+		return nil, "", fmt.Errorf("district: %s: %w", id, err)
+	}
+	dev := &Device{
+		ID: id, Spec: spec, log: o.Log.With("device", id), logPath: filepath.Join(o.Data, id+".log"),
+		spawn: d.spawn, starter: o.Starter, ledger: d.Ledger, changed: d.poke, lines: buttonLines(spec),
+		buttons: make(map[string]*contact), rng: rand.New(rand.NewPCG(o.Seed, i)), out: newOutputs(mono.Now()),
+	}
+	d.devices[id] = dev // so that it is closed when the rest fails
+	for name := range spec.Buttons {
+		dev.buttons[name] = &contact{turn: make(chan struct{}, 1)}
+		dev.buttons[name].turn <- struct{}{}
+	}
+	if dev.link, err = link.Listen(d.Centre.dial); err != nil {
+		return nil, "", err
+	}
+	w := wiring{data: dir, server: dev.link.Addr(), centreKey: centreKey}
+	port := func() (*tty.Port, error) {
+		p, err := tty.Open()
+		if err == nil {
+			dev.ports = append(dev.ports, p)
+		}
+		return p, err
+	}
+	if spec.GPS {
+		p, err := port()
+		if err != nil {
+			return nil, "", err
+		}
+		dev.wg.Go(func() { _, _ = io.Copy(io.Discard, p) }) // what the device says to its receiver; it ends when the port closes
+		w.gps = p.Path()
+		dev.gps = newReceiver(id, p, spec.At, d.Ledger)
+		if spec.Drive != nil {
+			dev.gps.drive(*spec.Drive)
+		} else {
+			dev.gps.park()
+		}
+	}
+	if spec.Fingers != nil {
+		p, err := port()
+		if err != nil {
+			return nil, "", err
+		}
+		w.reader = p.Path()
+		dev.finger = newReader(slices.Sorted(maps.Keys(spec.Fingers)), p)
+	}
+	yaml, err := configuration(id, spec, w)
+	if err != nil {
+		return nil, "", err
+	}
+	if dev.config, err = writeFile(o.Data, id+".yaml", yaml); err != nil {
+		return nil, "", err
+	}
+	return dev, hex.EncodeToString(key.Public().(ed25519.PublicKey)), nil
+}
+
+// IDs returns the devices' ids in their order.
+func (d *District) IDs() []string { return slices.Sorted(maps.Keys(d.devices)) }
+
+// Device returns a device. The error wraps [ErrNoDevice].
+func (d *District) Device(id string) (*Device, error) {
+	dev := d.devices[id]
+	if dev == nil {
+		return nil, fmt.Errorf("%w: %q", ErrNoDevice, id)
+	}
+	return dev, nil
+}
+
+// Ready waits until the desk has heard from every device and every device from
+// the centre.
+func (d *District) Ready(ctx context.Context) error {
+	for tick := time.NewTicker(50 * time.Millisecond); ; {
+		var missing []string
+		for _, id := range d.IDs() {
+			if !d.devices[id].Connected() {
+				missing = append(missing, id)
+			}
+		}
+		if len(missing) == 0 {
+			tick.Stop()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return fmt.Errorf("district: not in touch with the desk: %s: %w", strings.Join(missing, ", "), context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// Watch returns a channel that gets a token when something can be seen that
+// could not before, and a function that ends it.
+func (d *District) Watch() (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.watchers[c] = struct{}{}
+	return c, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.watchers, c)
+	}
+}
+
+func (d *District) poke() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// patience is how long children have to end by themselves.
+const patience = 5 * time.Second
+
+// Close ends all processes and waits for them. Data stay.
+func (d *District) Close() error {
+	giveUp := make(chan struct{})
+	timer := time.AfterFunc(patience, func() { close(giveUp) })
+	defer timer.Stop()
+	errs := make(chan error, len(d.devices))
+	for _, dev := range d.devices {
+		go func() { errs <- dev.close(giveUp) }()
+	}
+	var err error
+	for range d.devices {
+		err = errors.Join(err, <-errs)
+	}
+	if d.Centre != nil {
+		d.Centre.stop(giveUp)
+	}
+	if d.Desk != nil {
+		d.Desk.Close()
+	}
+	d.spawn.close()
+	return err
+}

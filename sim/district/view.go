@@ -1,0 +1,124 @@
+package district
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fengsui/fengsui/sim/lampwatch"
+	"github.com/fengsui/fengsui/sim/mono"
+)
+
+// A View is a device as the simulator's API shows it.
+type View struct {
+	ID      string            `json:"id"`
+	Kind    string            `json:"kind"`
+	Name    string            `json:"name"`
+	Drill   bool              `json:"drill"`
+	Power   string            `json:"power"` // on, off, or failed: its process does not run
+	Link    string            `json:"link"`  // up, cut or black_holed
+	Desk    bool              `json:"desk"`  // in touch with the desk, as the agent says
+	Lamps   *Lamps            `json:"lamps"` // null without lamps
+	Siren   *bool             `json:"siren"` // sounds; null without one
+	Buttons map[string]Button `json:"buttons"`
+	Fingers map[int]string    `json:"fingers"` // slot → officer; null without a reader
+	Officer string            `json:"officer"` // signed on, as the agent says
+	Queue   map[string]uint64 `json:"queue"`   // events that wait, by lane, as the agent says; null when it says nothing
+	Fix     *Fix              `json:"fix"`     // the newest, as the agent says
+	GPS     string            `json:"gps"`     // what the receiver does; "" without one
+	Faults  []string          `json:"faults"`  // active, as the agent says
+	Crashes int               `json:"crashes"` // how often its process ended by itself
+}
+
+// Lamps are a box's lamps, judged by the edges of their lines.
+type Lamps struct {
+	Red   Lamp   `json:"red"`
+	Amber Lamp   `json:"amber"`
+	Green Lamp   `json:"green"`
+	Shows string `json:"shows"` // idle, stored, centre_has, acknowledged, unit_coming, fault; unknown while that is not certain
+	Style string `json:"style"` // plain, silent, drill: the plainest that it may be; "" while what it shows is not certain
+	ForMS int64  `json:"for_ms"`
+}
+
+// A Lamp is one lamp.
+type Lamp struct {
+	Lit     bool   `json:"lit"`     // now
+	Pattern string `json:"pattern"` // off, steady, blinking, flashing, winking, or changing
+}
+
+// A Button is a button and what a hand does to it.
+type Button struct {
+	Kind    string `json:"kind"`
+	Silent  bool   `json:"silent"`
+	Pressed bool   `json:"pressed"` // its contact is closed
+}
+
+// A Fix is where the device knows itself to be.
+type Fix struct {
+	Lat   float64    `json:"lat"`
+	Lon   float64    `json:"lon"`
+	Time  *time.Time `json:"time"`
+	Speed *float64   `json:"speed"`
+	AgeMS int64      `json:"age_ms"`
+}
+
+// View returns the device as it is now.
+func (d *Device) View() View {
+	state := d.link.State()
+	gps := ""
+	if d.gps != nil {
+		gps = d.gps.doing()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := mono.Now()
+	v := View{
+		ID: d.ID, Kind: d.Spec.Kind, Name: d.Spec.Name, Drill: d.Spec.Drill, Power: "off", Link: string(state), GPS: gps,
+		Buttons: make(map[string]Button), Fingers: maps.Clone(d.Spec.Fingers), Faults: []string{}, Crashes: d.crashes,
+	}
+	if v.Name == "" {
+		v.Name = d.ID
+	}
+	switch {
+	case d.power && d.proc == nil:
+		v.Power = "failed"
+	case d.power:
+		v.Power = "on"
+	}
+	for name, b := range d.Spec.Buttons {
+		v.Buttons[name] = Button{b.Kind, b.Silent, d.buttons[name].closed}
+	}
+	if len(d.Spec.Buttons) > 0 {
+		v.Lamps = lamps(d.out.watch.View(now), now)
+	}
+	if d.Spec.Siren {
+		on := d.out.sounds()
+		v.Siren = &on
+	}
+	if s := d.status; s != nil {
+		v.Desk, v.Officer, v.Queue = s.Heard, s.Officer, s.Queue
+		v.Faults = append(v.Faults, s.Faults...)
+		if f := s.Fix; f != nil {
+			v.Fix = &Fix{Lat: f.Lat, Lon: f.Lon, Speed: f.Speed, AgeMS: (s.FixAge + now - d.seen).Milliseconds()}
+			if t, err := time.Parse(time.RFC3339Nano, f.Time); err == nil {
+				v.Fix.Time = &t
+			}
+		}
+	}
+	return v
+}
+
+func lamps(v lampwatch.View, now time.Duration) *Lamps {
+	lamp := func(bit uint8) Lamp { return Lamp{v.Lit&bit != 0, v.Lamp(bit)} }
+	l := &Lamps{
+		Red: lamp(lampwatch.Red), Amber: lamp(lampwatch.Amber), Green: lamp(lampwatch.Green),
+		Shows: string(v.Certain()), ForMS: (now - v.Since).Milliseconds(),
+	}
+	if v.Certain() != lampwatch.Unknown {
+		l.Style = string(v.Style())
+	}
+	return l
+}
+
+// Slots returns the slots of the fingers that the reader knows.
+func (d *Device) Slots() []int { return slices.Sorted(maps.Keys(d.Spec.Fingers)) }

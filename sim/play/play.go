@@ -1,0 +1,267 @@
+// Package play runs a scenario on a district: it does each step at its time,
+// watches for what is expected, and reports.
+//
+// What holds is judged from outside: by the desk's API, by the edges of lines,
+// and by the ledger of what was injected. The agent is not asked.
+package play
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fengsui/fengsui/sim/desk"
+	"github.com/fengsui/fengsui/sim/district"
+	"github.com/fengsui/fengsui/sim/ledger"
+	"github.com/fengsui/fengsui/sim/link"
+	"github.com/fengsui/fengsui/sim/mono"
+	"github.com/fengsui/fengsui/sim/scenario"
+)
+
+// ErrLimit means that a scenario lasted longer than its limit.
+var ErrLimit = errors.New("the scenario's limit has passed")
+
+// A player runs one scenario.
+type player struct {
+	s    *scenario.Scenario
+	d    *district.District
+	out  io.Writer
+	zero time.Duration // of package mono: the timeline's beginning
+	desk *watcher
+
+	mu     sync.Mutex
+	acks   []ack
+	failed int
+	report *Report
+}
+
+// An ack is an acknowledgement at the desk.
+type ack struct {
+	device string
+	at     time.Duration // when it was asked for
+}
+
+// settle is how long after the last step what was injected may take to reach
+// the desk, before the account is closed.
+const settle = 10 * time.Second
+
+// Run plays a scenario on a district that is ready, and tells each step's
+// outcome on out. The report is complete also when expectations fail; the error
+// is about the running itself.
+func Run(ctx context.Context, s *scenario.Scenario, d *district.District, out io.Writer) (*Report, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(s.Limit), ErrLimit)
+	defer cancel()
+	p := &player{
+		s: s, d: d, out: out,
+		report: &Report{Scenario: s.Name, Seed: s.Seed, Started: time.Now().UTC(), Steps: make([]StepReport, len(s.Timeline))},
+	}
+	var err error
+	if p.desk, err = watch(ctx, d.Desk); err != nil {
+		return nil, err
+	}
+	defer p.desk.close()
+	p.zero = mono.Now()
+	p.timeline(ctx)
+
+	end := mono.Now()
+	account, err := p.account(ctx, end, settle)
+	if err != nil {
+		return nil, err
+	}
+	p.report.finish(p, account, end)
+	return p.report, nil
+}
+
+// timeline runs all steps and waits for them.
+func (p *player) timeline(ctx context.Context) {
+	var all sync.WaitGroup
+	// Doing takes time (a press waits for the one before it): a device's steps are
+	// done in their order, and do not hold up other devices' steps.
+	tail := make(map[string]chan struct{})
+	for i := range p.s.Timeline {
+		st := &p.s.Timeline[i]
+		if !sleepUntil(ctx, p.zero+st.Start()) {
+			p.outcome(i, st, p.zero+st.Start(), context.Cause(ctx))
+			continue
+		}
+		if st.Expect != "" {
+			all.Go(func() { p.outcome(i, st, p.zero+st.Start(), p.expect(ctx, st)) })
+			continue
+		}
+		ids := []string{*st.Device}
+		if *st.Device == scenario.All {
+			ids = p.d.IDs()
+		}
+		var before []chan struct{}
+		done := make(chan struct{})
+		for _, id := range ids {
+			if tail[id] != nil {
+				before = append(before, tail[id])
+			}
+			tail[id] = done
+		}
+		all.Go(func() {
+			defer close(done)
+			for _, b := range before {
+				<-b
+			}
+			at := mono.Now()
+			var err error
+			for _, id := range ids {
+				err = errors.Join(err, p.do(ctx, st, id))
+			}
+			p.outcome(i, st, at, err)
+		})
+	}
+	all.Wait()
+}
+
+// sleepUntil returns false when ctx ended before.
+func sleepUntil(ctx context.Context, at time.Duration) bool {
+	t := time.NewTimer(at - mono.Now())
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// outcome notes how a step ended.
+func (p *player) outcome(i int, st *scenario.Step, from time.Duration, err error) {
+	r := StepReport{Step: i + 1, At: st.At.String(), What: st.String(), OK: err == nil, TookMS: ms(mono.Now() - from)}
+	word := "ok  "
+	if err != nil {
+		r.Detail = err.Error()
+		word = "FAIL"
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report.Steps[i] = r
+	if err != nil {
+		p.failed++
+	}
+	fmt.Fprintf(p.out, "%9.3fs  %s  %s", (mono.Now() - p.zero).Seconds(), word, r.What)
+	if err != nil {
+		fmt.Fprintf(p.out, ": %v", err)
+	}
+	fmt.Fprintln(p.out)
+}
+
+// do does a step to one device.
+func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
+	dev, err := p.d.Device(id)
+	if err != nil {
+		return err
+	}
+	switch st.Do {
+	case "press":
+		_, err = dev.Press(*st.Button, district.PressOptions{Bounce: is(st.Bounce), Hold: is(st.Hold), For: duration(st.For)})
+	case "release":
+		err = dev.Release(*st.Button, is(st.Bounce))
+	case "finger":
+		_, err = dev.Finger(*st.Slot, duration(st.For))
+	case "link cut":
+		err = dev.Link(link.Cut)
+	case "link restore":
+		err = dev.Link(link.Up)
+	case "link black hole":
+		err = dev.Link(link.BlackHoled)
+	case "power cut":
+		dev.PowerCut()
+	case "power restore":
+		err = dev.PowerRestore()
+	case "drive":
+		speed := scenario.DefaultSpeed
+		if st.Speed != nil {
+			speed = *st.Speed
+		}
+		err = dev.Drive(scenario.Drive{Route: st.Route, Speed: speed})
+	case "park":
+		err = dev.Park()
+	case "lose fix":
+		err = dev.LoseFix()
+	case "replay":
+		speed := 1.0
+		if st.Speed != nil {
+			speed = *st.Speed
+		}
+		path := *st.Log
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(p.s.Dir, path)
+		}
+		err = dev.Replay(path, speed)
+	case "acknowledge", "dispatch", "close":
+		err = p.act(ctx, st, id)
+	default:
+		err = fmt.Errorf("play: no verb %q", st.Do)
+	}
+	return err
+}
+
+// incidentPatience is how long a step at the desk waits for its incident.
+const incidentPatience = 5 * time.Second
+
+// act does a step at the desk.
+func (p *player) act(ctx context.Context, st *scenario.Step, id string) error {
+	var found *desk.Incident
+	deadline := mono.Now() + incidentPatience
+	if !p.desk.until(ctx, deadline, func(all []seen) bool {
+		found = nil
+		for _, i := range all {
+			if i.Device == id && i.State != "closed" && (st.Kind == nil || i.Kind == *st.Kind) {
+				found = &i.Incident // the newest stands last
+			}
+		}
+		return found != nil
+	}) {
+		return fmt.Errorf("no incident of %s that is not closed came to the desk within %v", id, incidentPatience)
+	}
+	by := scenario.DefaultBy
+	if st.By != nil {
+		by = *st.By
+	}
+	switch st.Do {
+	case "acknowledge":
+		p.mu.Lock()
+		p.acks = append(p.acks, ack{id, mono.Now()})
+		p.mu.Unlock()
+		return p.d.Desk.Acknowledge(ctx, found.ID, by)
+	case "dispatch":
+		return p.d.Desk.Dispatch(ctx, found.ID, by, *st.Unit)
+	default:
+		note := ""
+		if st.Note != nil {
+			note = *st.Note
+		}
+		return p.d.Desk.CloseIncident(ctx, found.ID, by, *st.Code, note)
+	}
+}
+
+func is(b *bool) bool { return b != nil && *b }
+
+func duration(d *scenario.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return time.Duration(*d)
+}
+
+// account compares the ledger with the desk until it is complete or patience
+// has passed. What is injected at or after until is not counted.
+func (p *player) account(ctx context.Context, until, patience time.Duration) (ledger.Account, error) {
+	for deadline := mono.Now() + patience; ; {
+		a, err := p.reconcile(ctx, until)
+		if err == nil && a.Complete() || mono.Now() >= deadline || ctx.Err() != nil {
+			return a, err
+		}
+		if !sleepUntil(ctx, min(mono.Now()+300*time.Millisecond, deadline)) {
+			return a, err
+		}
+	}
+}

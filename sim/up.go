@@ -1,0 +1,115 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/fengsui/fengsui/sim/district"
+	"github.com/fengsui/fengsui/sim/panel"
+	"github.com/fengsui/fengsui/sim/scenario"
+)
+
+const (
+	// touch is how long devices may take to reach the desk before the district is
+	// announced without them.
+	touch = 20 * time.Second
+	// keep is how many entries of a kind a running demonstration remembers.
+	keep = 20_000
+)
+
+func up(ctx context.Context, version string, args []string, std streams) (err error) {
+	var deskAddr, simAddr, data, file string
+	rest, err := parse(args, func(f *flag.FlagSet) {
+		f.StringVar(&deskAddr, "desk-addr", "127.0.0.1:8080", "")
+		f.StringVar(&simAddr, "sim-addr", "127.0.0.1:8081", "")
+		f.StringVar(&data, "data", "", "")
+		f.StringVar(&file, "district", "", "")
+	})
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%w: unexpected argument %q", errUsage, rest[0])
+	}
+	if err != nil {
+		return err
+	}
+	devices, err := demo()
+	if file != "" {
+		b, rerr := os.ReadFile(file)
+		if rerr != nil {
+			return fmt.Errorf("district: %w", rerr)
+		}
+		devices, err = scenario.ParseDistrict(file, b)
+	}
+	if err != nil {
+		return err
+	}
+	if err := free("desk-addr", deskAddr); err != nil {
+		return err
+	}
+	ln, err := listen("sim-addr", simAddr)
+	if err != nil {
+		return err
+	}
+	defer ln.Close() // the server closes it too, when it gets there
+	dir, remove, err := dataFolder(data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+
+	d, err := startDistrict(ctx, district.Options{Data: dir, Devices: devices, DeskAddr: deskAddr, Seed: uint64(time.Now().UnixNano()), Keep: keep}, version, std)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	page, err := panel.New(d, slogTo(std))
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: page, ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	defer func() {
+		page.Close()
+		stop, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		if serr := server.Shutdown(stop); serr != nil {
+			_ = server.Close() // a reader that does not go
+		}
+	}()
+
+	waiting, cancel := context.WithTimeout(ctx, touch)
+	err = d.Ready(waiting)
+	cancel()
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		fmt.Fprintf(std.err, "sim: %v\n", err)
+	}
+	url := "http://" + ln.Addr().String()
+	fmt.Fprintf(std.err, "The dispatch desk:     %s\nThe simulator's page:  %s\nData and logs:         %s", d.Centre.URL(), url, dir)
+	if data == "" {
+		fmt.Fprint(std.err, " (removed at the end)")
+	}
+	fmt.Fprintf(std.err, "\nPress a button: curl -X POST %s/devices/%s\nCtrl-C ends everything.\n", url, example(devices))
+	fmt.Fprintf(std.out, "ready desk=%s sim=%s\n", d.Centre.URL(), url)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-served:
+		return fmt.Errorf("the simulator's page: %w", err)
+	}
+}
+
+// interrupted makes an interruption no error.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
