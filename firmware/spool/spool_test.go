@@ -1,7 +1,6 @@
 package spool_test
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/ed25519"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -513,61 +511,6 @@ func TestAgainstAModel(t *testing.T) {
 			},
 		})
 	})
-}
-
-// A child appends and says so; it is killed at some moment. All that it said
-// must be in the file. The ledger is here, outside of what is killed.
-func TestKilledInMidAppend(t *testing.T) {
-	if path := os.Getenv("SPOOL_KILLED"); path != "" {
-		s, err := spool.Open(path, spool.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := 0; ; i++ {
-			seq, err := s.Append(wire.Alarm, seal(wire.Alarm, fmt.Sprint(i)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			fmt.Printf("stored %d\n", seq)
-		}
-	}
-	path := filepath.Join(t.TempDir(), "spool.db")
-	ledger := uint64(0)
-	for round := range 15 {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledInMidAppend$")
-		cmd.Env = append(os.Environ(), "SPOOL_KILLED="+path)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ {
-			fmt.Sscanf(lines.Text(), "stored %d", &ledger)
-			if n == 3+round*7 {
-				if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		cmd.Wait()
-		s, err := spool.Open(path, spool.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if w := s.Window()[wire.Alarm]; w.Next-1 < ledger || w.Next-1 > ledger+1 {
-			t.Errorf("round %d: %d events in the file, the ledger says %d", round, w.Next-1, ledger)
-		}
-		spooltest.Check(t, s)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if ledger < 100 {
-		t.Errorf("only %d events: the child did not run", ledger)
-	}
 }
 
 // BenchmarkAppend tells an Append's time, and as a ratio to the floor that any

@@ -1,0 +1,264 @@
+package spool_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// ledgerRounds is how many events a storer stores in each lane.
+const ledgerRounds = 12
+
+// TestStorer is not a test but the child of those below: it stores events with
+// some state and acknowledges some, and writes on its output what it was told.
+func TestStorer(t *testing.T) {
+	path := os.Getenv("SPOOL_STORER")
+	if path == "" {
+		t.Skip("the child of other tests")
+	}
+	runtime.LockOSThread() // strace counts calls by thread
+	s, err := spool.Open(path, spool.Options{AckDelay: 1 << 40})
+	if err != nil {
+		fmt.Println("not opened:", err)
+		return
+	}
+	lanes := wire.Lanes()
+	for i := range ledgerRounds * len(lanes) {
+		l := lanes[i%len(lanes)]
+		what := fmt.Sprintf("%v-%d", l, i)
+		for try := 0; try < 3; try++ {
+			seq, err := s.Append(l, seal(l, what), spool.KV{Key: "latch", Value: []byte(what)})
+			if err == nil {
+				fmt.Printf("stored %v %d %s\n", l, seq, what)
+				break
+			}
+			fmt.Printf("refused %s: suspect %v, full %v: %v\n", what, errors.Is(err, spool.ErrSuspect), errors.Is(err, spool.ErrFull), err)
+		}
+		if w := s.Window()[l]; i%7 == 6 && w.Next > 3 {
+			if err := s.Ack(s.Stream(), l, w.Next-3); err == nil {
+				fmt.Printf("acked %v %d -\n", l, w.Next-3)
+			}
+		}
+	}
+	fmt.Println("closed:", s.Close())
+}
+
+// A ledger is what a storer was told, kept outside of it.
+type ledger struct {
+	stored map[wire.Lane]map[uint64]string
+	acked  map[wire.Lane]uint64
+	latch  []string // that may be the state: the last stored and what came after
+	lines  []string
+}
+
+// storer runs the child behind a command and reads its ledger.
+func storer(t *testing.T, path string, stop func(lines int) bool, wrap ...string) *ledger {
+	t.Helper()
+	args := append(wrap, os.Args[0], "-test.run=^TestStorer$")
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "SPOOL_STORER="+path)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	g := &ledger{stored: map[wire.Lane]map[uint64]string{}, acked: map[wire.Lane]uint64{}, latch: []string{""}}
+	for sc := bufio.NewScanner(out); sc.Scan(); {
+		g.lines = append(g.lines, sc.Text())
+		var verb, lane, what string
+		var seq uint64
+		fmt.Sscanf(sc.Text(), "%s %s %d %s", &verb, &lane, &seq, &what)
+		l, _ := wire.ParseLane(lane)
+		switch verb {
+		case "stored":
+			if g.stored[l] == nil {
+				g.stored[l] = map[uint64]string{}
+			}
+			g.stored[l][seq] = what
+			g.latch = []string{what}
+		case "acked":
+			g.acked[l] = seq
+		case "refused":
+			g.latch = append(g.latch, strings.TrimSuffix(lane, ":"))
+		}
+		if stop != nil && stop(len(g.lines)) {
+			cmd.Process.Kill()
+		}
+	}
+	if err := cmd.Wait(); err != nil && stop == nil {
+		t.Errorf("child: %v", err)
+	}
+	return g
+}
+
+// judge opens what a storer left and compares it with the ledger.
+func (g *ledger) judge(t *testing.T, path string) {
+	t.Helper()
+	s := open(t, path, spool.Options{})
+	for l, w := range s.Window() {
+		if w.Oldest > g.acked[l]+1 {
+			t.Errorf("lane %v begins at %d, acknowledged were %d", l, w.Oldest, g.acked[l])
+		}
+		held, seen := map[uint64]string{}, map[string]uint64{}
+		recs, err := s.Read(l, 0, 1<<30, 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range recs {
+			e, err := wire.Peek(r.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			what := e.Body.(*wire.Fault).Detail
+			if seen[what] != 0 && !g.cutShort() {
+				t.Errorf("lane %v holds %q twice, as %d and %d", l, what, seen[what], r.Seq)
+			}
+			held[r.Seq], seen[what] = what, r.Seq
+		}
+		for seq, what := range g.stored[l] {
+			if seq >= w.Oldest && held[seq] != what {
+				t.Errorf("lane %v seq %d: the ledger has %q, the file %q", l, seq, what, held[seq])
+			}
+		}
+	}
+	state, err := s.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The state belongs to the last event, or to one that was being stored.
+	if !slices.Contains(g.latch, string(state["latch"])) && !g.cutShort() {
+		t.Errorf("the state is of %q, want that of %q or of one refused after it", state["latch"], g.latch[0])
+	}
+	if t.Failed() {
+		t.Logf("ledger:\n%s", strings.Join(g.lines[max(0, len(g.lines)-20):], "\n"))
+	}
+}
+
+// cutShort reports whether the child was killed, perhaps between storing an
+// event and saying so.
+func (g *ledger) cutShort() bool {
+	return len(g.lines) == 0 || !strings.HasPrefix(g.lines[len(g.lines)-1], "closed:") && !strings.HasPrefix(g.lines[len(g.lines)-1], "PASS")
+}
+
+// A child stores and is killed at some moment; all that it said it had stored
+// must be in the file. The ledger is here, outside of what is killed.
+func TestKilledInMidAppend(t *testing.T) {
+	total := 0
+	for range 15 {
+		path := filepath.Join(t.TempDir(), "s")
+		at := 1 + rand.IntN(ledgerRounds*3)
+		t.Run(fmt.Sprintf("after %d lines", at), func(t *testing.T) {
+			g := storer(t, path, func(n int) bool { return n == at })
+			total += len(g.lines)
+			g.judge(t, path)
+		})
+	}
+	if total < 100 {
+		t.Errorf("%d lines from 15 children: want 100 or more", total)
+	}
+}
+
+// The k-th system call that writes fails, once or from then on. What was
+// reported stored is in the file, whatever was reported otherwise; a single
+// failure is got over.
+func TestDiskFaults(t *testing.T) {
+	strace := findStrace(t)
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("seed %d", seed)
+	calls := []struct {
+		name string
+		k    int // of them, roughly, in a run
+	}{{"pwrite64", 80}, {"fdatasync", 70}, {"ftruncate", 2}, {"fsync", 3}}
+	found, faults := 0, 0
+	for _, call := range calls {
+		for _, errno := range []string{"EIO", "ENOSPC"} {
+			for n := range 3 {
+				k := 1 + r.IntN(call.k)
+				when, ever := fmt.Sprint(k), ""
+				if n == 2 {
+					when, ever = when+"+", " and all after"
+				}
+				t.Run(fmt.Sprintf("%s %d%s %s", call.name, k, ever, errno), func(t *testing.T) {
+					path := filepath.Join(t.TempDir(), "s")
+					g := storer(t, path, nil, strace, "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call.name,
+						"-e", fmt.Sprintf("inject=%s:error=%s:when=%s", call.name, errno, when))
+					all := strings.Join(g.lines, "\n")
+					faults += strings.Count(all, "refused") + strings.Count(all, "not opened")
+					n := 0
+					for _, m := range g.stored {
+						n += len(m)
+					}
+					// A fault that the file survives costs no event: each was tried again.
+					if ever == "" && n != ledgerRounds*3 && !strings.Contains(all, "not opened") {
+						t.Errorf("%d events stored, want all %d", n, ledgerRounds*3)
+					}
+					found += n
+					g.judge(t, path)
+				})
+			}
+		}
+	}
+	if faults < 5 || found < 100 {
+		t.Errorf("%d faults met and %d events stored: the faults were not injected", faults, found)
+	}
+}
+
+func findStrace(t *testing.T) string {
+	t.Helper()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("strace is not installed, and CI must test failing disks")
+		}
+		t.Skip("strace is not installed: failing disks not tested")
+	}
+	if out, err := exec.Command(strace, "-qq", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		t.Skipf("strace may not trace here, failing disks not tested: %v: %s", err, out)
+	}
+	return strace
+}
+
+// Seen from outside, the disk is told to keep each event, data and then the
+// page that makes them valid, before Append says that it is stored.
+func TestEveryAppendIsSynced(t *testing.T) {
+	strace := findStrace(t)
+	dir := t.TempDir()
+	trace := filepath.Join(dir, "trace")
+	g := storer(t, filepath.Join(dir, "s"), nil, strace, "-f", "-qq", "-s", "64", "-o", trace, "-e", "trace=fdatasync,pwrite64,write")
+	b, err := os.ReadFile(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, synced, dirty := 0, 0, true
+	for line := range strings.Lines(string(b)) {
+		switch {
+		case strings.Contains(line, "pwrite64("):
+			dirty = true
+		case strings.Contains(line, "fdatasync("):
+			synced++
+			dirty = false
+		case strings.Contains(line, `write(1, "stored`):
+			if stored++; synced < 2 || dirty {
+				t.Errorf("%d syncs before %s (something written after the last: %v): want 2 or more, the last thing", synced, line, dirty)
+			}
+			synced = 0
+		}
+	}
+	if stored != ledgerRounds*3 {
+		t.Errorf("%d events in the trace, %d lines in the ledger: want %d", stored, len(g.lines), ledgerRounds*3)
+	}
+}
