@@ -62,7 +62,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 			return err
 		}
 	}
-	source, mqtt, closeSource, err := openSource(o, log)
+	source, mqtt, accept, closeSource, err := openSource(o, log)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,11 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 		}
 	})
 	parts.Go(func() {
-		if err := in.Run(ctx, func() { fmt.Fprintf(std.out, "ready desk=http://%s mqtt=%s\n", listener.Addr(), mqtt) }); err != nil {
+		started := func() {
+			accept()
+			fmt.Fprintf(std.out, "ready desk=http://%s mqtt=%s\n", reachable(listener.Addr().String()), mqtt)
+		}
+		if err := in.Run(ctx, started); err != nil {
 			stop(err)
 		}
 	})
@@ -110,24 +114,34 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 	return err
 }
 
-// openSource returns where messages come from, and the address that devices
-// connect to.
-func openSource(o options, log *slog.Logger) (src ingest.Source, mqtt string, closeAll func(), err error) {
+// openSource returns where messages come from, the address that devices
+// connect to, and what lets them in.
+func openSource(o options, log *slog.Logger) (src ingest.Source, mqtt string, accept, closeAll func(), err error) {
 	if o.broker != "embedded" {
 		m, err := ingest.NewMQTT(o.broker, rand.Text()[:8], log)
 		if err != nil {
-			return nil, "", nil, fmt.Errorf("%w: --broker: %w", errUsage, err)
+			return nil, "", nil, nil, fmt.Errorf("%w: --broker: %w", errUsage, err)
 		}
-		return m, o.broker, m.Close, nil
+		return m, o.broker, func() {}, m.Close, nil
 	}
 	b, err := broker.Start(filepath.Join(o.data, "broker"), o.mqtt, log)
 	if err != nil {
-		return nil, "", nil, err
+		return nil, "", nil, nil, err
 	}
 	n, err := ingest.NewNATS(b)
 	if err != nil {
 		b.Stop()
-		return nil, "", nil, err
+		return nil, "", nil, nil, err
 	}
-	return n, b.Address(), func() { n.Close(); b.Stop() }, nil
+	return n, reachable(b.Address()), b.Accept, func() { n.Close(); b.Stop() }, nil
+}
+
+// reachable returns an address that can be connected to from this machine,
+// where the listener takes any.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsUnspecified() {
+		return address
+	}
+	return net.JoinHostPort("127.0.0.1", port)
 }

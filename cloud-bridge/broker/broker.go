@@ -1,97 +1,145 @@
-// Package broker runs nats-server within the process as the MQTT 3.1.1 broker
-// that devices connect to, for a centre that wants no other set-up.
+// Package broker runs an MQTT 3.1.1 broker inside the centre, so that nothing
+// needs to be set up: nats-server with its MQTT listener, and
+// in-process NATS connections for the centre itself.
 //
-// It keeps nothing that matters: an event that it has taken and lost is sent
-// again, because only the centre's own commit is acknowledged to the device.
-// It authenticates nobody; what devices send is believed by its signature.
+// It is a pipe and keeps nothing that matters. It stores no event, checks no
+// signature (package ingest does) and lets every client publish and subscribe.
+// A client's CONNECT is answered only after [Broker.Accept], so that no
+// message comes before somebody listens.
 package broker
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// startTimeout bounds the start, which makes JetStream's files.
-const startTimeout = 20 * time.Second
+const (
+	startTimeout = 20 * time.Second
+	startStep    = 100 * time.Millisecond
+	// gateTimeout is less than nats-server's own limit for authentication, 2 s.
+	gateTimeout = 1500 * time.Millisecond
+	maxMessage  = 1 << 20 // larger than any message of the contract, so that those are refused by name
+)
 
-// A Broker is a running broker. Make it with Start.
+// A Broker is running until Stop.
 type Broker struct {
-	srv     *server.Server
+	server  *server.Server
 	address string
+	gate    *gate
 }
 
-// Start runs a broker that keeps its sessions in dir and listens for MQTT at
+// Start starts a broker that keeps its sessions in dir and listens for MQTT at
 // address, host:port; port 0 takes a free one. NATS itself listens nowhere.
+// Clients are let in by [Broker.Accept].
 func Start(dir, address string, log *slog.Logger) (*Broker, error) {
-	host, portText, err := net.SplitHostPort(address)
+	host, p, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("broker: address %q: want host:port", address)
 	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return nil, fmt.Errorf("broker: port %q: want 0 to 65535", portText)
+	port, err := strconv.Atoi(p)
+	if err != nil || port < 0 || port > 65535 {
+		return nil, fmt.Errorf("broker: address %q: port %q: want 0 to 65535", address, p)
 	}
-	// The server only logs that a port is taken; asking first gives an error.
-	probe, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("broker: %w", err)
+	if port == 0 {
+		port = server.RANDOM_PORT
 	}
-	address = probe.Addr().String()
-	port = uint64(probe.Addr().(*net.TCPAddr).Port)
-	if err := probe.Close(); err != nil {
-		return nil, fmt.Errorf("broker: %w", err)
+	if host == "" {
+		host = "0.0.0.0"
 	}
-	srv, err := server.NewServer(&server.Options{
-		ServerName: "fengsui", DontListen: true, NoSigs: true,
+	b := &Broker{gate: &gate{open: make(chan struct{})}}
+	options := &server.Options{
+		ServerName: "fengsui", DontListen: true, NoSigs: true, MaxPayload: maxMessage,
 		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 30,
-		MQTT: server.MQTTOpts{Host: host, Port: int(port)},
-	})
-	if err != nil {
+		MQTT:                       server.MQTTOpts{Host: host, Port: port},
+		CustomClientAuthentication: b.gate,
+	}
+	if b.server, err = server.NewServer(options); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
-	srv.SetLogger(logger{log.With("part", "broker")}, false, false)
-	srv.Start()
-	b := &Broker{srv: srv, address: address}
-	if !srv.ReadyForConnections(startTimeout) {
+	l := &logger{log: log.With("part", "broker")}
+	b.server.SetLoggerV2(l, false, false, false)
+	b.server.Start()
+	for waited := time.Duration(0); !b.server.ReadyForConnections(startStep); waited += startStep {
+		why := l.fatal()
+		if why == "" && waited < startTimeout {
+			continue
+		}
 		b.Stop()
-		return nil, errors.New("broker: not ready in time; its log says why")
+		if why == "" {
+			why = fmt.Sprintf("not ready after %v", startTimeout)
+		}
+		return nil, fmt.Errorf("broker: %s", why)
 	}
+	b.address = net.JoinHostPort(host, strconv.Itoa(options.MQTT.Port)) // the server writes the port that it chose
 	return b, nil
 }
+
+// Accept lets MQTT clients in. It is called when the subscriptions of the
+// centre are in force; a second call does nothing.
+func (b *Broker) Accept() { b.gate.once.Do(func() { close(b.gate.open) }) }
 
 // Address returns where MQTT clients connect, host:port.
 func (b *Broker) Address() string { return b.address }
 
 // InProcessConn connects to the broker as a NATS client, without a socket.
-func (b *Broker) InProcessConn() (net.Conn, error) { return b.srv.InProcessConn() }
+func (b *Broker) InProcessConn() (net.Conn, error) { return b.server.InProcessConn() }
 
-// Running reports why the broker does not run, or nil.
-func (b *Broker) Running() error {
-	if !b.srv.Running() {
-		return errors.New("the broker has stopped")
-	}
-	return nil
-}
-
-// Stop ends the broker and waits until it has ended.
+// Stop disconnects everybody and returns when nothing of the broker runs.
 func (b *Broker) Stop() {
-	b.srv.Shutdown()
-	b.srv.WaitForShutdown()
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
 }
 
-// logger passes on what the server finds worth a warning. A Fatal is one too:
-// the server asks its logger to end the process, which is not a broker's to do.
-type logger struct{ log *slog.Logger }
+// gate answers CONNECT packets from the network when it is open. Connections
+// within the process pass.
+type gate struct {
+	open chan struct{}
+	once sync.Once
+}
 
-func (l logger) Noticef(string, ...any)         {}
-func (l logger) Debugf(string, ...any)          {}
-func (l logger) Tracef(string, ...any)          {}
-func (l logger) Warnf(format string, a ...any)  { l.log.Warn(fmt.Sprintf(format, a...)) }
-func (l logger) Errorf(format string, a ...any) { l.log.Error(fmt.Sprintf(format, a...)) }
-func (l logger) Fatalf(format string, a ...any) { l.log.Error(fmt.Sprintf(format, a...)) }
+// Check implements nats-server's Authentication.
+func (g *gate) Check(c server.ClientAuthentication) bool {
+	if _, network := c.RemoteAddress().(*net.TCPAddr); !network {
+		return true
+	}
+	select {
+	case <-g.open:
+		return true
+	case <-time.After(gateTimeout):
+		return false
+	}
+}
+
+// logger passes nats-server's log on, its notices as debug messages.
+type logger struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	died string
+}
+
+func (l *logger) fatal() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.died
+}
+
+func (l *logger) Noticef(f string, v ...any) { l.log.Debug(fmt.Sprintf(f, v...)) }
+func (l *logger) Warnf(f string, v ...any)   { l.log.Warn(fmt.Sprintf(f, v...)) }
+func (l *logger) Errorf(f string, v ...any)  { l.log.Error(fmt.Sprintf(f, v...)) }
+func (l *logger) Debugf(string, ...any)      {}
+func (l *logger) Tracef(string, ...any)      {}
+
+// Fatalf must not end the process: Start reports it.
+func (l *logger) Fatalf(f string, v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.died == "" {
+		l.died = fmt.Sprintf(f, v...)
+	}
+}

@@ -1,10 +1,13 @@
-// Package ingest takes devices' messages in: it verifies each, commits them to
-// the store in batches, and acknowledges them to the device after the commit
-// and not before. It also repeats notices to devices until they answer.
+// Package ingest brings what devices send into the store and answers them.
 //
-// A message that is refused is counted, logged with its reason, kept for the
-// desk, and never acknowledged. Alarms and hellos are committed before
-// anything else that waits. The package knows no incident and serves nothing.
+// Each message is verified against the device's registered key, committed
+// together with whatever else is waiting, and only then acknowledged. A
+// message that is not accepted is counted under its reason, logged, kept for
+// people to see, and never acknowledged. An event that could not be committed
+// is not acknowledged either: the device still has it and sends it again.
+// Alarms go their own way past everything else.
+//
+// It is no broker and no database: it reads a [Source] and writes a [Store].
 package ingest
 
 import (
@@ -12,8 +15,10 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,93 +27,193 @@ import (
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
-// A Store is what ingest needs of the store. *store.Store has its methods.
+// A Store keeps events; it is a *[store.Store].
 type Store interface {
-	// Key returns a device's public key; the error wraps store.ErrNotFound.
+	// Key returns a device's public key; the error wraps [store.ErrNotFound]
+	// when there is no such device.
 	Key(ctx context.Context, device string) (ed25519.PublicKey, error)
 	// Commit stores a batch durably, or nothing of it. It is idempotent.
 	Commit(ctx context.Context, b store.Batch) (store.Committed, error)
-	// Pending returns the notices that a device, or "" any, has not answered.
+	Notices
+}
+
+// Notices are what devices have not answered yet.
+type Notices interface {
+	// Pending returns those of one device or, for "", of all.
 	Pending(ctx context.Context, device string) ([]store.PendingNotice, error)
-	// Watch tells of changes.
+	// Watch tells of changes; the watcher is closed by the caller.
 	Watch(buffer int) *store.Watcher
 }
 
-// Options are what an Ingester is made of.
+// Options are what an Ingester is made of; all are required.
 type Options struct {
 	Store    Store
 	Source   Source
-	Key      ed25519.PrivateKey // the centre's
-	Registry prometheus.Registerer
+	Key      ed25519.PrivateKey    // the centre's; signs what goes to the devices
+	Registry prometheus.Registerer // gets the metrics; an Ingester registers them once
 	Log      *slog.Logger
 }
 
+// Sizes of the queues, in messages. What does not fit is dropped: the device
+// sends it again.
 const (
-	maxBatch   = 512  // events that share a commit
-	queueSize  = 4096 // verified messages that wait for one
-	retryFirst = 100 * time.Millisecond
-	retryLimit = 5 * time.Second
+	urgentQueue = 1024
+	bulkQueue   = 8192
+	shards      = 2 // goroutines that verify what is not urgent
 )
 
-// An Ingester runs the intake. Make it with New.
+// An Ingester takes in events while it runs.
 type Ingester struct {
-	opt    Options
-	log    *slog.Logger
-	urgent chan item // alarms and hellos
-	other  chan item
+	o       Options
+	metrics metrics
+	seed    maphash.Seed
 
-	mu   sync.Mutex
-	keys map[string]ed25519.PublicKey
-
-	failing sync.Map // "commit" → the error of the last commit, while it lasts
-
-	stored, duplicates prometheus.Counter
-	refused            *prometheus.CounterVec
-	commits, batches   prometheus.Histogram
+	urgent   chan message         // alarms, as they came
+	bulk     [shards]chan message // all else, a device always in the same
+	alarms   chan item            // verified
+	others   chan item
+	refusals refusals
+	down     *down
+	failing  atomic.Pointer[error] // of the last commit, while they fail
 }
 
-// An item is one message after verification: exactly one member is set.
+// message is an uplink message as it came.
+type message struct {
+	topic, device, kind string
+	payload             []byte
+	received            time.Time
+}
+
+// item is a verified message: an event or a hello.
 type item struct {
-	arrival  *store.Arrival
-	greeting *store.Greeting
-	refusal  *store.Refusal
+	arrival  store.Arrival
+	greeting store.Greeting
+	tries    int // commits that failed
 }
 
-// New returns an ingester that does nothing until Run.
-func New(opt Options) *Ingester {
+// New makes an Ingester that does nothing until Run.
+func New(o Options) *Ingester {
+	m := newMetrics(o.Registry)
 	i := &Ingester{
-		opt: opt, log: opt.Log, urgent: make(chan item, queueSize), other: make(chan item, queueSize),
-		keys:       make(map[string]ed25519.PublicKey),
-		stored:     prometheus.NewCounter(prometheus.CounterOpts{Name: "fengsui_events_stored_total", Help: "Events committed for the first time."}),
-		duplicates: prometheus.NewCounter(prometheus.CounterOpts{Name: "fengsui_events_duplicate_total", Help: "Events that were stored already."}),
-		refused:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fengsui_messages_refused_total", Help: "Messages that were not accepted, by reason."}, []string{"reason"}),
-		commits:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "fengsui_commit_seconds", Help: "Time of a commit.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
-		batches:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "fengsui_commit_events", Help: "Messages in a commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 10)}),
+		o: o, metrics: m, seed: maphash.MakeSeed(),
+		urgent: make(chan message, urgentQueue),
+		alarms: make(chan item, urgentQueue), others: make(chan item, maxBatch),
+		refusals: refusals{log: o.Log, metrics: m},
 	}
-	opt.Registry.MustRegister(i.stored, i.duplicates, i.refused, i.commits, i.batches)
+	for n := range i.bulk {
+		i.bulk[n] = make(chan message, bulkQueue/shards)
+	}
+	i.down = newDown(o, m)
 	return i
 }
 
-// Run subscribes, calls started, and takes messages in until ctx ends; then it
-// returns nil when everything that it started has stopped.
+// Run subscribes, calls started, and takes events in until ctx is done; then
+// it finishes the commit that is under way and returns nil. It is called once.
 func (i *Ingester) Run(ctx context.Context, started func()) error {
-	if err := i.opt.Source.Subscribe(func(topic string, msg []byte) { i.take(ctx, topic, msg) }); err != nil {
+	if err := i.o.Source.Subscribe(func(topic string, payload []byte) { i.take(ctx, topic, payload) }); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
 	started()
 	var parts sync.WaitGroup
-	parts.Go(func() { i.commitLoop(ctx) })
-	parts.Go(func() { i.noticeLoop(ctx) })
+	parts.Go(func() { i.verify(ctx, i.urgent, i.alarms) })
+	for n := range i.bulk {
+		parts.Go(func() { i.verify(ctx, i.bulk[n], i.others) })
+	}
+	parts.Go(func() { i.commit(ctx) })
+	parts.Go(func() { i.down.run(ctx) })
 	parts.Wait()
 	return nil
 }
 
 // Ready says why events are not stored now, or nil.
 func (i *Ingester) Ready() error {
-	if err, failing := i.failing.Load("commit"); failing {
-		return fmt.Errorf("events cannot be stored: %w", err.(error))
+	if err := i.failing.Load(); err != nil {
+		return fmt.Errorf("events cannot be stored: %w", *err)
 	}
-	return i.opt.Source.Ready()
+	return i.o.Source.Ready()
+}
+
+// take puts a message into its queue. It is what the source calls.
+func (i *Ingester) take(ctx context.Context, topic string, payload []byte) {
+	if ctx.Err() != nil {
+		return
+	}
+	m := message{topic: topic, payload: append([]byte(nil), payload...), received: time.Now()}
+	var err error
+	if m.device, m.kind, err = wire.ParseUpTopic(topic); err != nil {
+		i.refuse(m, badTopic, err)
+		return
+	}
+	queue := i.urgent
+	if m.kind != wire.Alarm.String() {
+		queue = i.bulk[maphash.String(i.seed, m.device)%shards]
+	}
+	select {
+	case queue <- m:
+	default:
+		i.metrics.overflow.Inc()
+	}
+}
+
+// verify opens messages of one queue and passes on what is genuine.
+func (i *Ingester) verify(ctx context.Context, in <-chan message, out chan<- item) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-in:
+			it, reason, err := i.open(ctx, m)
+			switch {
+			case reason != "":
+				i.refuse(m, reason, err)
+				continue
+			case err != nil: // the centre's own trouble
+				if ctx.Err() == nil {
+					i.o.Log.Error("event not taken in; the device will send it again", "device", m.device, "error", err)
+				}
+				continue
+			}
+			select {
+			case out <- it:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// open verifies a message. The reason is "" unless the message is at fault.
+func (i *Ingester) open(ctx context.Context, m message) (it item, reason string, err error) {
+	key, err := i.o.Store.Key(ctx, m.device)
+	if err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			reason = unknownDevice
+		}
+		return it, reason, err
+	}
+	var device, lane string
+	if m.kind == wire.HelloKind {
+		h, err := wire.OpenHello(m.payload, key)
+		if err != nil {
+			return it, why(err), err
+		}
+		device, lane = h.Device, wire.HelloKind
+		it.greeting = store.Greeting{Hello: h, Received: m.received}
+	} else {
+		e, err := wire.Open(m.payload, key)
+		if err != nil {
+			return it, why(err), err
+		}
+		device, lane = e.Device, e.Lane.String()
+		it.arrival = store.Arrival{Event: e, Message: m.payload, Received: m.received}
+	}
+	switch {
+	case device != m.device:
+		return it, wrongTopic, fmt.Errorf("of device %s, on the topic of %s", device, m.device)
+	case lane != m.kind:
+		return it, wrongTopic, fmt.Errorf("of lane %s, on the topic of %s", lane, m.kind)
+	}
+	return it, "", nil
 }
 
 // Reasons of refusal. They are counted under these words.
@@ -121,215 +226,13 @@ const (
 	wrongTopic    = "topic of another device or lane"
 )
 
-// take verifies a message and queues it.
-func (i *Ingester) take(ctx context.Context, topic string, msg []byte) {
-	it, err := i.verify(ctx, topic, msg)
-	if err != nil {
-		var no refusalError
-		if !errors.As(err, &no) {
-			i.log.Error("message dropped: it will come again", "topic", topic, "err", err)
-			return
-		}
-		i.refused.WithLabelValues(no.reason).Inc()
-		i.log.Warn("message refused", "topic", clip(topic), "reason", no.reason, "err", no.err, "bytes", len(msg))
-		it.refusal = &store.Refusal{At: time.Now(), Topic: clip(topic), Reason: no.reason, Detail: clip(no.err.Error()), Size: len(msg)}
-	}
-	to := i.other
-	if it.greeting != nil || it.arrival != nil && it.arrival.Event.Lane == wire.Alarm {
-		to = i.urgent
-	}
-	select {
-	case to <- it:
-	case <-ctx.Done():
-	}
-}
-
-func clip(s string) string { return s[:min(len(s), 300)] }
-
-type refusalError struct {
-	reason string
-	err    error
-}
-
-func (e refusalError) Error() string { return e.reason + ": " + e.err.Error() }
-
-func (i *Ingester) verify(ctx context.Context, topic string, msg []byte) (item, error) {
-	device, kind, err := wire.ParseUpTopic(topic)
-	if err != nil {
-		return item{}, refusalError{badTopic, err}
-	}
-	key, err := i.key(ctx, device, false)
-	if err != nil {
-		return item{}, err
-	}
-	now := time.Now()
-	it, err := open(device, kind, msg, key, now)
-	if errors.Is(err, wire.ErrSignature) {
-		// The register may have been given another key since.
-		fresh, kerr := i.key(ctx, device, true)
-		if kerr != nil {
-			return item{}, kerr
-		}
-		if !fresh.Equal(key) {
-			it, err = open(device, kind, msg, fresh, now)
-		}
-	}
+// why names the reason of an error of package wire.
+func why(err error) string {
 	switch {
-	case err == nil:
-		return it, nil
-	case errors.As(err, new(refusalError)):
-		return item{}, err
 	case errors.Is(err, wire.ErrSignature):
-		return item{}, refusalError{badSignature, err}
+		return badSignature
 	case errors.Is(err, wire.ErrMessage):
-		return item{}, refusalError{badMessage, err}
+		return badMessage
 	}
-	return item{}, refusalError{badEnvelope, err}
-}
-
-func open(device, kind string, msg []byte, key ed25519.PublicKey, now time.Time) (item, error) {
-	if kind == wire.HelloKind {
-		h, err := wire.OpenHello(msg, key)
-		if err != nil {
-			return item{}, err
-		}
-		if h.Device != device {
-			return item{}, refusalError{wrongTopic, fmt.Errorf("hello of %s on the topic of %s", h.Device, device)}
-		}
-		return item{greeting: &store.Greeting{Hello: h, Received: now}}, nil
-	}
-	e, err := wire.Open(msg, key)
-	if err != nil {
-		return item{}, err
-	}
-	if e.Device != device || e.Lane.String() != kind {
-		return item{}, refusalError{wrongTopic, fmt.Errorf("event of %s, lane %v on the topic of %s, lane %s", e.Device, e.Lane, device, kind)}
-	}
-	return item{arrival: &store.Arrival{Event: e, Message: append([]byte(nil), msg...), Received: now}}, nil
-}
-
-// key returns a device's key, from memory unless fresh.
-func (i *Ingester) key(ctx context.Context, device string, fresh bool) (ed25519.PublicKey, error) {
-	i.mu.Lock()
-	key, ok := i.keys[device]
-	i.mu.Unlock()
-	if ok && !fresh {
-		return key, nil
-	}
-	key, err := i.opt.Store.Key(ctx, device)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, refusalError{unknownDevice, err}
-	}
-	if err != nil {
-		return nil, err
-	}
-	i.mu.Lock()
-	i.keys[device] = key
-	i.mu.Unlock()
-	return key, nil
-}
-
-// commitLoop commits what waits, and acknowledges it.
-func (i *Ingester) commitLoop(ctx context.Context) {
-	for {
-		b, ok := i.gather(ctx)
-		if !ok {
-			return
-		}
-		done, err := i.commit(ctx, b)
-		if err != nil {
-			return // ctx ended: the devices send it again
-		}
-		i.stored.Add(float64(done.Stored))
-		i.duplicates.Add(float64(done.Duplicates))
-		for _, a := range done.Acks {
-			i.send(a.Device, &a.Ack)
-		}
-		for _, g := range b.Greetings {
-			i.sendPending(ctx, g.Hello.Device)
-		}
-	}
-}
-
-// gather waits for a message and takes what else waits, the urgent first.
-func (i *Ingester) gather(ctx context.Context) (b store.Batch, ok bool) {
-	add := func(it item) {
-		switch {
-		case it.arrival != nil:
-			b.Arrivals = append(b.Arrivals, *it.arrival)
-		case it.greeting != nil:
-			b.Greetings = append(b.Greetings, *it.greeting)
-		case it.refusal != nil:
-			b.Refusals = append(b.Refusals, *it.refusal)
-		}
-	}
-	select {
-	case it := <-i.urgent:
-		add(it)
-	default:
-		select {
-		case it := <-i.urgent:
-			add(it)
-		case it := <-i.other:
-			add(it)
-		case <-ctx.Done():
-			return b, false
-		}
-	}
-	for n := 1; n < maxBatch; n++ {
-		select {
-		case it := <-i.urgent:
-			add(it)
-			continue
-		default:
-		}
-		if len(b.Arrivals) > 0 && b.Arrivals[0].Event.Lane == wire.Alarm {
-			return b, true // an alarm does not wait for a large commit
-		}
-		select {
-		case it := <-i.other:
-			add(it)
-		default:
-			return b, true
-		}
-	}
-	return b, true
-}
-
-// commit tries until it succeeds or ctx ends.
-func (i *Ingester) commit(ctx context.Context, b store.Batch) (store.Committed, error) {
-	for wait := retryFirst; ; wait = min(2*wait, retryLimit) {
-		began := time.Now()
-		done, err := i.opt.Store.Commit(ctx, b)
-		if err == nil {
-			i.failing.Delete("commit")
-			i.commits.Observe(time.Since(began).Seconds())
-			i.batches.Observe(float64(len(b.Arrivals) + len(b.Greetings) + len(b.Refusals)))
-			return done, nil
-		}
-		if ctx.Err() != nil {
-			return done, ctx.Err()
-		}
-		i.failing.Store("commit", err)
-		i.log.Error("commit failed: nothing of it is acknowledged", "events", len(b.Arrivals), "retry_in", wait, "err", err)
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return done, ctx.Err()
-		}
-	}
-}
-
-// send seals a message for a device and publishes it. Whatever is lost on the
-// way is asked for again, or sent again.
-func (i *Ingester) send(device string, body wire.DownBody) {
-	msg, err := wire.SealDown(&wire.Down{Device: device, CentreTime: time.Now().UnixMilli(), Body: body}, i.opt.Key)
-	if err == nil {
-		err = i.opt.Source.Publish(wire.DownTopic(device), msg)
-	}
-	if err != nil {
-		i.log.Warn("message to a device not sent", "device", device, "err", err)
-	}
+	return badEnvelope
 }

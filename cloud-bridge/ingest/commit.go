@@ -1,0 +1,187 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+const (
+	maxBatch = 256  // messages that share a commit
+	maxCost  = 2048 // events and fixes that share a commit, so that an alarm waits for no long one
+	maxTries = 3    // commits of one message that may fail while others succeed
+
+	retryFirst = 50 * time.Millisecond
+	retryLast  = 2 * time.Second
+
+	refusalsEvery = 200 * time.Millisecond // how often refusals are kept
+)
+
+// commit is the one goroutine that writes to the store.
+func (i *Ingester) commit(ctx context.Context) {
+	flush := time.NewTicker(refusalsEvery)
+	defer flush.Stop()
+	var failed []item
+	pause := retryFirst
+	for {
+		batch, ok := i.gather(ctx, flush.C, failed, pause)
+		if !ok {
+			return
+		}
+		if failed = i.write(ctx, batch); len(failed) > 0 {
+			pause = min(2*pause, retryLast)
+		} else {
+			pause = retryFirst
+		}
+	}
+}
+
+// gather waits for something to commit: the alarms that are waiting, or else
+// whatever else is, or else nothing but refusals. What failed before is tried
+// again after a pause, or with the next alarm.
+func (i *Ingester) gather(ctx context.Context, flush <-chan time.Time, failed []item, pause time.Duration) (batch []item, ok bool) {
+	if len(failed) > 0 {
+		t := time.NewTimer(pause)
+		defer t.Stop()
+		select {
+		case it := <-i.alarms:
+			return i.more(append(failed, it), i.alarms), true
+		case <-t.C:
+			return i.more(i.more(failed, i.alarms), i.others), true
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
+	select {
+	case it := <-i.alarms:
+		return i.more([]item{it}, i.alarms), true
+	default:
+	}
+	select {
+	case it := <-i.alarms:
+		return i.more([]item{it}, i.alarms), true
+	case it := <-i.others:
+		return i.more([]item{it}, i.others), true
+	case <-flush:
+		return nil, true
+	case <-ctx.Done():
+		return nil, false
+	}
+}
+
+// more adds what is waiting in a queue, within the limits of a batch.
+func (i *Ingester) more(batch []item, queue <-chan item) []item {
+	cost := 0
+	for _, it := range batch {
+		cost += it.cost()
+	}
+	for len(batch) < maxBatch && cost < maxCost {
+		select {
+		case it := <-queue:
+			batch = append(batch, it)
+			cost += it.cost()
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (it *item) cost() int {
+	if e := it.arrival.Event; e != nil {
+		if b, ok := e.Body.(*wire.TrackBatch); ok {
+			return 1 + len(b.Fixes)
+		}
+	}
+	return 1
+}
+
+// write commits a batch and has it acknowledged. When the commit fails, its
+// messages are tried alone, so that one that cannot be stored does not hold up
+// the rest. Those that fail are returned, to be tried again.
+func (i *Ingester) write(ctx context.Context, batch []item) (failed []item) {
+	refused := i.refusals.drain()
+	if len(batch) == 0 && len(refused) == 0 {
+		return nil
+	}
+	err := i.writeOnce(ctx, batch, refused)
+	if err == nil {
+		i.failing.Store(nil)
+		return nil
+	}
+	i.refusals.putBack(refused)
+	if ctx.Err() != nil {
+		return nil
+	}
+	i.failing.Store(&err)
+	i.o.Log.Error("commit failed; nothing of it is acknowledged", "messages", len(batch), "error", err)
+	stored := 0
+	for n, it := range batch {
+		if len(batch) > 1 && (stored > 0 || n < 2) {
+			if i.writeOnce(ctx, batch[n:n+1], nil) == nil {
+				stored++
+				continue
+			}
+		}
+		failed = append(failed, it)
+	}
+	if stored == 0 {
+		return failed // the store's trouble, not a message's
+	}
+	i.failing.Store(nil)
+	kept := failed[:0]
+	for _, it := range failed {
+		if it.tries++; it.tries < maxTries {
+			kept = append(kept, it)
+		} else {
+			i.o.Log.Error("message cannot be stored; the device will send it again", "device", it.device(), "error", err)
+		}
+	}
+	return kept
+}
+
+func (it *item) device() string {
+	if h := it.greeting.Hello; h != nil {
+		return h.Device
+	}
+	return it.arrival.Event.Device
+}
+
+func (i *Ingester) writeOnce(ctx context.Context, batch []item, refused []store.Refusal) error {
+	b := store.Batch{Refusals: refused}
+	for _, it := range batch {
+		if it.greeting.Hello != nil {
+			b.Greetings = append(b.Greetings, it.greeting)
+		} else {
+			b.Arrivals = append(b.Arrivals, it.arrival)
+		}
+	}
+	start := time.Now()
+	done, err := i.o.Store.Commit(ctx, b)
+	if err != nil {
+		i.metrics.commitErrors.Inc()
+		return err
+	}
+	if len(batch) > 0 {
+		i.metrics.commitSeconds.Observe(time.Since(start).Seconds())
+		i.metrics.batch.Observe(float64(len(batch)))
+		i.metrics.stored.Add(float64(done.Stored))
+		i.metrics.duplicates.Add(float64(done.Duplicates))
+	}
+	i.down.send(done.Acks, b.Greetings)
+	return nil
+}
+
+// sleep returns false when ctx was done first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,187 @@
+package ingest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// How often a notice is repeated until its device answers.
+const (
+	repeatFirst = time.Second
+	repeatLast  = 30 * time.Second
+)
+
+// down is the way to the devices: acknowledgements of what was committed, and
+// notices until they are answered.
+type down struct {
+	o       Options
+	metrics metrics
+
+	mu      sync.Mutex
+	acks    map[ackKey]wire.Ack // not sent yet; a later one replaces an earlier
+	greeted map[string]bool     // devices that get their notices at once
+	wake    chan struct{}
+
+	repeats map[noticeKey]*repeat // only touched by run
+}
+
+type ackKey struct {
+	device string
+	stream wire.StreamID
+}
+
+type noticeKey struct {
+	device string
+	alarm  wire.AlarmID
+}
+
+// repeat is a notice that waits for its answer.
+type repeat struct {
+	notice wire.Notice
+	next   time.Time
+	pause  time.Duration // after next
+}
+
+func newDown(o Options, m metrics) *down {
+	return &down{
+		o: o, metrics: m, acks: make(map[ackKey]wire.Ack), greeted: make(map[string]bool),
+		wake: make(chan struct{}, 1), repeats: make(map[noticeKey]*repeat),
+	}
+}
+
+// send has acknowledgements sent, now that what they say is committed, and
+// greetings answered.
+func (d *down) send(acks []store.DeviceAck, greetings []store.Greeting) {
+	d.mu.Lock()
+	for _, a := range acks {
+		d.acks[ackKey{a.Device, a.Ack.Stream}] = a.Ack
+	}
+	for _, g := range greetings {
+		d.greeted[g.Hello.Device] = true
+	}
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run sends until ctx is done.
+func (d *down) run(ctx context.Context) {
+	const buffer = 256
+	watch := d.o.Store.Watch(buffer)
+	defer func() { watch.Close() }()
+	d.load(ctx, "")
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(d.due())
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.wake:
+			d.answer(ctx)
+		case <-timer.C:
+			d.repeat()
+		case c, ok := <-watch.Changes():
+			if !ok { // fell behind: everything may have changed
+				if ctx.Err() != nil || !sleep(ctx, repeatFirst/10) {
+					return
+				}
+				watch = d.o.Store.Watch(buffer)
+				d.load(ctx, "")
+			} else if c.Kind == store.NoticeChanged {
+				d.load(ctx, c.Device)
+			}
+		}
+	}
+}
+
+// answer sends what send has put down.
+func (d *down) answer(ctx context.Context) {
+	d.mu.Lock()
+	acks, greeted := d.acks, d.greeted
+	d.acks, d.greeted = make(map[ackKey]wire.Ack), make(map[string]bool)
+	d.mu.Unlock()
+	for k, a := range acks {
+		if d.publish(k.device, &a) {
+			d.metrics.acks.Inc()
+		}
+	}
+	for device := range greeted {
+		for k, r := range d.repeats {
+			if k.device == device {
+				r.next, r.pause = time.Time{}, repeatFirst
+			}
+		}
+	}
+	if len(greeted) > 0 {
+		d.repeat()
+	}
+}
+
+// load reads the notices of a device, or of all for "", sends those that are
+// new and forgets those that were answered.
+func (d *down) load(ctx context.Context, device string) {
+	pending, err := d.o.Store.Pending(ctx, device)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.o.Log.Error("pending notices not read", "device", device, "error", err)
+		}
+		return
+	}
+	have := make(map[noticeKey]bool)
+	for _, p := range pending {
+		k := noticeKey{p.Device, p.Notice.Alarm}
+		have[k] = true
+		if r := d.repeats[k]; r == nil || r.notice.Rev != p.Notice.Rev {
+			d.repeats[k] = &repeat{notice: p.Notice, pause: repeatFirst}
+		}
+	}
+	for k := range d.repeats {
+		if !have[k] && (device == "" || k.device == device) {
+			delete(d.repeats, k)
+		}
+	}
+	d.repeat()
+}
+
+// repeat sends the notices whose time has come.
+func (d *down) repeat() {
+	now := time.Now()
+	for k, r := range d.repeats {
+		if r.next.After(now) {
+			continue
+		}
+		if d.publish(k.device, &r.notice) {
+			d.metrics.notices.Inc()
+		}
+		r.next = now.Add(r.pause)
+		r.pause = min(2*r.pause, repeatLast)
+	}
+}
+
+// due returns the time until the next repetition.
+func (d *down) due() time.Duration {
+	wait := repeatLast
+	for _, r := range d.repeats {
+		wait = min(wait, time.Until(r.next))
+	}
+	return max(wait, 0)
+}
+
+func (d *down) publish(device string, b wire.DownBody) bool {
+	msg, err := wire.SealDown(&wire.Down{Device: device, CentreTime: time.Now().UnixMilli(), Body: b}, d.o.Key)
+	if err == nil {
+		err = d.o.Source.Publish(wire.DownTopic(device), msg)
+	}
+	if err != nil {
+		d.o.Log.Warn("not sent", "device", device, "type", b.DownType(), "error", err)
+		return false
+	}
+	return true
+}
