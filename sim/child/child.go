@@ -71,6 +71,9 @@ func Device(ctx context.Context, version string, args []string, stdin io.Reader,
 	return 0
 }
 
+// timeServer is how exact the simulated time server keeps a device's clock.
+const timeServer = 10 * time.Millisecond
+
 func device(ctx context.Context, version string, cfg *config.Config, stdin io.Reader, stdout, stderr io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -99,6 +102,9 @@ func device(ctx context.Context, version string, cfg *config.Config, stdin io.Re
 	if err != nil {
 		return err
 	}
+	// The simulated district has a time server: this machine's clock is the
+	// centre's as well, whether or not something disciplines it here.
+	ports.Clock.Disciplined = func() (bool, time.Duration) { return true, timeServer }
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	began := mono.Now()
 	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log})
