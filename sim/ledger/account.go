@@ -68,8 +68,8 @@ func (a *Account) find(format string, v ...any) {
 // firmware's own times, so that what counts as captured would be captured by
 // any box that keeps its promises.
 const (
-	// ready is how long after its agent's start a device has to be up.
-	ready = time.Second
+	// ready is how long after its agent's start a device has to watch its buttons.
+	ready = 500 * time.Millisecond
 	// held is how long a contact must rest closed.
 	held = 150 * time.Millisecond
 	// apart is how long a contact must have been open before.
@@ -80,9 +80,9 @@ const (
 	// was captured.
 	before = 500 * time.Millisecond
 	after  = 5 * time.Second
-	// settling is how long after its start a device may still lack the date, or
-	// not have opened its receiver's port.
-	settling = 5 * time.Second
+	// settling is how long after its start a device may still have to find its
+	// sensor, open its receiver's port, or learn the date.
+	settling = 2 * time.Second
 )
 
 // A Judge knows what else the account depends on.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,10 @@ type ack struct {
 	at     time.Duration // when it was asked for
 }
 
+// warm is how long devices run before the timeline begins, so that whatever is
+// injected from then on has to be captured.
+const warm = 2 * time.Second
+
 // settle is how long after the last step what was injected may take to reach
 // the desk, before the account is closed.
 const settle = 10 * time.Second
@@ -64,6 +69,9 @@ func Run(ctx context.Context, s *scenario.Scenario, d *district.District, out io
 		return nil, err
 	}
 	defer p.desk.close()
+	if !sleepUntil(ctx, mono.Now()+warm) {
+		return nil, context.Cause(ctx)
+	}
 	p.zero = mono.Now()
 	p.timeline(ctx)
 
@@ -228,9 +236,12 @@ func (p *player) act(ctx context.Context, st *scenario.Step, id string) error {
 	}
 	switch st.Do {
 	case "acknowledge":
-		p.mu.Lock()
-		p.acks = append(p.acks, ack{id, mono.Now()})
-		p.mu.Unlock()
+		others := slices.ContainsFunc(p.desk.all(), func(i seen) bool { return i.Device == id && i.ID != found.ID && i.State == "open" })
+		if !others { // with others the lamps tell of those first
+			p.mu.Lock()
+			p.acks = append(p.acks, ack{id, mono.Now()})
+			p.mu.Unlock()
+		}
 		return p.d.Desk.Acknowledge(ctx, found.ID, by)
 	case "dispatch":
 		return p.d.Desk.Dispatch(ctx, found.ID, by, *st.Unit)
