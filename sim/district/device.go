@@ -198,7 +198,7 @@ func (d *Device) Finger(slot int, lies time.Duration) (time.Duration, error) {
 	d.wg.Go(func() {
 		time.Sleep(lies)
 		d.ledger.Lifted(d.ID, mono.Now())
-		d.finger.lift(slot)
+		d.finger.lift()
 		d.changed()
 	})
 	d.mu.Unlock()
@@ -375,11 +375,13 @@ func (d *Device) Crashes() int {
 	return d.crashes
 }
 
-// Lamps returns what the lamps tell now, and told since a time.
-func (d *Device) Lamps(since time.Duration) []lampwatch.Span {
+// Lamps returns what the lamps tell now, and told since a time; and what they
+// may tell instead.
+func (d *Device) Lamps(since time.Duration) ([]lampwatch.Span, []lampwatch.View) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.out.watch.History(since, mono.Now())
+	now := mono.Now()
+	return d.out.watch.History(since, now), d.out.watch.Doubts(now)
 }
 
 // Red returns the first edge at or after a time that lit the red lamp.

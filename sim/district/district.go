@@ -142,7 +142,7 @@ func (d *District) newDevice(id string, o Options, centreKey string, i uint64) (
 	dev := &Device{
 		ID: id, Spec: spec, log: o.Log.With("device", id), logPath: filepath.Join(o.Data, id+".log"),
 		spawn: d.spawn, starter: o.Starter, ledger: d.Ledger, changed: d.poke, lines: buttonLines(spec),
-		buttons: make(map[string]*contact), rng: rand.New(rand.NewPCG(o.Seed, i)), out: newOutputs(mono.Now()),
+		buttons: make(map[string]*contact), rng: rand.New(rand.NewPCG(o.Seed, i)), out: newOutputs(spec, mono.Now()),
 	}
 	d.devices[id] = dev // so that it is closed when the rest fails
 	for name := range spec.Buttons {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/lampwatch"
+	"github.com/fengsui/fengsui/sim/scenario"
 )
 
 // outputs follows what a device's output lines do. Its owner locks.
@@ -24,8 +25,17 @@ type sirenEdge struct {
 // maxEdges bounds the edges that are kept.
 const maxEdges = 4096
 
-func newOutputs(at time.Duration) *outputs {
-	return &outputs{watch: lampwatch.New(at), last: at}
+func newOutputs(d scenario.Device, at time.Duration) *outputs {
+	var styles []lampwatch.Style
+	for _, b := range d.Buttons {
+		if b.Silent {
+			styles = append(styles, lampwatch.Silent)
+		}
+	}
+	if d.Drill {
+		styles = append(styles, lampwatch.Drill)
+	}
+	return &outputs{watch: lampwatch.New(at, styles...), last: at}
 }
 
 // edge takes a report of an output line.

@@ -276,9 +276,13 @@ type Watcher struct {
 	began    time.Duration // of the lit set that shows
 }
 
-// New returns a watcher of lamps that are dark since a time.
-func New(at time.Duration) *Watcher {
-	w := &Watcher{patterns: patterns()}
+// New returns a watcher of lamps that are dark since a time. styles are those
+// that the box may show beside the plain one: a box without a silent button
+// shows no silent alarm.
+func New(at time.Duration, styles ...Style) *Watcher {
+	w := &Watcher{patterns: slices.DeleteFunc(patterns(), func(p pattern) bool {
+		return p.style != Plain && !slices.Contains(styles, p.style)
+	})}
 	w.spawn(at)
 	w.began = at
 	w.last = w.view()
@@ -364,6 +368,20 @@ func (w *Watcher) View(now time.Duration) View {
 	v := w.last
 	v.Lit = w.lit
 	return v
+}
+
+// Doubts returns what the lamps may tell instead of what View says, should the
+// pattern that View sees break off: a silent alarm that is reset in its dark
+// phase looks like a silent alarm until its next flash is due.
+func (w *Watcher) Doubts(now time.Duration) []View {
+	w.settle(now)
+	var views []View
+	for _, c := range w.cands {
+		if c.since > w.last.Since {
+			views = append(views, View{Shows: []Shows{c.shows}, Styles: []Style{c.style}, Since: c.since, Lit: w.lit})
+		}
+	}
+	return views
 }
 
 // History returns the spans that did not end before a time, oldest first, the

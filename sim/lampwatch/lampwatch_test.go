@@ -27,7 +27,7 @@ func (b *box) now() time.Duration { return time.Since(b.start) }
 
 func newBox(t *testing.T) *box {
 	t.Helper()
-	b := &box{start: time.Now(), Watcher: lampwatch.New(0)}
+	b := &box{start: time.Now(), Watcher: lampwatch.New(0, lampwatch.Silent, lampwatch.Drill)}
 	lit := uint8(0)
 	bank := line.NewBank(b.now, func(name string, l gpio.Level, at time.Duration) {
 		if bit := lampwatch.Bit(name); l {
@@ -173,12 +173,40 @@ func TestSloppyLamps(t *testing.T) {
 		"a blink that stops":      {[]any{3, 0, 1, 500, 3, 1000}, 3000 * ms, lampwatch.Acknowledged, 1000 * ms},
 		"too fast to be a blink":  {[]any{3, 0, 1, 100, 3, 200, 1, 300}, 400 * ms, lampwatch.Stored, 300 * ms},
 	} {
-		w := lampwatch.New(-time.Second)
+		w := lampwatch.New(-time.Second, lampwatch.Silent, lampwatch.Drill)
 		for i := 0; i < len(c.edges); i += 2 {
 			w.Edge(uint8(c.edges[i].(int)), time.Duration(c.edges[i+1].(int))*ms)
 		}
 		if v := w.View(c.now); v.Certain() != c.want || v.Since != c.since {
 			t.Errorf("%s: got %+v, want %s since %v", name, v, c.want, c.since)
 		}
+	}
+}
+
+func TestResetInTheDarkPhase(t *testing.T) {
+	ms := time.Millisecond
+	w := lampwatch.New(-time.Second, lampwatch.Silent)
+	w.Edge(lampwatch.Red, 0)
+	w.Edge(0, 60*ms)
+	if v := w.View(time.Second); v.Certain() != lampwatch.Stored {
+		t.Errorf("got %+v, want stored", v)
+	}
+	d := w.Doubts(time.Second)
+	if len(d) != 1 || d[0].Certain() != lampwatch.Idle || d[0].Since != 60*ms {
+		t.Errorf("doubts %+v, want idle since 60ms", d)
+	}
+	if v := w.View(5 * time.Second); v.Certain() != lampwatch.Idle || v.Since != 60*ms {
+		t.Errorf("after the flash that did not come: %+v, want idle since 60ms", v)
+	}
+}
+
+// A box that has no silent button shows no silent alarm.
+func TestOnlyTheBoxesStyles(t *testing.T) {
+	ms := time.Millisecond
+	w := lampwatch.New(-time.Second)
+	w.Edge(lampwatch.Red, 0)
+	w.Edge(0, 60*ms)
+	if v := w.View(100 * ms); v.Certain() != lampwatch.Idle {
+		t.Errorf("got %+v, want idle", v)
 	}
 }

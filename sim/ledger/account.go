@@ -277,7 +277,7 @@ func (a *Account) fingers(e Entries, events []Event, j Judge) {
 	}
 	for device, times := range captures {
 		slices.Sort(times)
-		captures[device] = slices.CompactFunc(times, func(x, y time.Duration) bool { return y-x < reaction })
+		captures[device] = slices.CompactFunc(times, func(x, y time.Duration) bool { return (y - x).Abs() < reaction })
 	}
 	devices := make(map[string]bool)
 	for d := range claims {

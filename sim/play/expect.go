@@ -110,8 +110,12 @@ func (p *player) expectLamp(ctx context.Context, dev *district.Device, st *scena
 	want := lampwatch.Shows(*st.Shows)
 	for {
 		now := mono.Now()
-		spans := dev.Lamps(from)
+		spans, doubts := dev.Lamps(from)
 		verdict, unsure := false, false
+		for _, v := range doubts {
+			y, u := shown(lampwatch.Span{View: v}, want, st.Style, from, deadline, now)
+			unsure = unsure || y || u
+		}
 		for _, s := range spans {
 			v, u := shown(s, want, st.Style, from, deadline, now)
 			verdict, unsure = verdict || v, unsure || u

@@ -147,7 +147,7 @@ func (p *player) durable(press ledger.Press) (time.Duration, bool) {
 	if err != nil {
 		return 0, false
 	}
-	spans := dev.Lamps(press.At)
+	spans, _ := dev.Lamps(press.At)
 	if first := spans[0]; first.Since > press.At || first.Certain() != lampwatch.Idle && first.Certain() != lampwatch.Fault {
 		return 0, false // an alarm stood already
 	}
@@ -161,7 +161,8 @@ func (p *player) acknowledged(a ack) (time.Duration, bool) {
 	if err != nil {
 		return 0, false
 	}
-	for _, s := range dev.Lamps(a.at) {
+	spans, _ := dev.Lamps(a.at)
+	for _, s := range spans {
 		if s.Since >= a.at && s.Since < a.at+10*time.Second && slices.Contains(s.Shows, lampwatch.Acknowledged) {
 			return s.Since, true
 		}
