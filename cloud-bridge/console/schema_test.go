@@ -31,7 +31,7 @@ func readDocument(t *testing.T) *document {
 		t.Fatal(err)
 	}
 	d := &document{t: t}
-	if err := yaml.UnmarshalWithOptions(raw, &d.root, yaml.Strict()); err != nil {
+	if err := yaml.Unmarshal(raw, &d.root); err != nil {
 		t.Fatal(err)
 	}
 	return d
