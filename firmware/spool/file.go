@@ -108,9 +108,9 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// openFile opens a bbolt file. The error may wrap [ErrInUse] or [ErrDamaged].
-func openFile(path string, opt bolt.Options) (db *bolt.DB, err error) {
-	var file *os.File
+// openFile opens a bbolt file, which the database closes. The error may wrap
+// [ErrInUse] or [ErrDamaged].
+func openFile(path string, opt bolt.Options) (db *bolt.DB, file *os.File, err error) {
 	opt.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(name, flag, mode)
 		file = f
@@ -123,23 +123,23 @@ func openFile(path string, opt bolt.Options) (db *bolt.DB, err error) {
 	var system syscall.Errno
 	switch {
 	case err == nil:
-		return db, nil
+		return db, file, nil
 	case errors.Is(err, ErrDamaged):
 		file.Close() // a panic leaves it open, and with it the lock
-		return nil, err
+		return nil, nil, err
 	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("%w: another process has the file open", ErrInUse)
+		return nil, nil, fmt.Errorf("%w: another process has the file open", ErrInUse)
 	case errors.As(err, &system):
-		return nil, err
+		return nil, nil, err
 	}
-	return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	return nil, nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
 // open opens the file and reads what is in it; boot counts a boot as well. It
 // commits in any case, so that what it has read is durable even if the commit
 // before it failed. The caller holds write, or has s to itself.
 func (s *Spool) open(boot bool) error {
-	db, err := openFile(s.path, bolt.Options{
+	db, file, err := openFile(s.path, bolt.Options{
 		Timeout:      2 * time.Second,
 		FreelistType: bolt.FreelistArrayType,
 		MaxSize:      int(s.opt.MaxSize),
@@ -165,7 +165,37 @@ func (s *Spool) open(boot bool) error {
 	s.mu.Lock()
 	s.db, s.lanes = db, lanes
 	s.mu.Unlock()
+	s.file, s.reserved = file, 0
+	s.keepReserve()
 	return nil
+}
+
+// keepReserve has the disk set aside room for the file as it is, which bbolt
+// leaves with holes, and for it to grow once. When it cannot, because others
+// have filled the disk, only alarms may grow the file. The caller holds write,
+// or has s to itself.
+func (s *Spool) keepReserve() {
+	st, err := s.file.Stat()
+	if err != nil || !s.short && st.Size()+allocSize <= s.reserved {
+		return
+	}
+	err = reserve(s.file, st.Size()+allocSize)
+	if err == nil {
+		s.reserved = st.Size() + allocSize
+	}
+	if short := errors.Is(err, syscall.ENOSPC); short != s.short {
+		s.short = short
+		s.log.Warn("disk is full, or no longer", "full", short)
+	}
+}
+
+// limit is how far a commit may grow the file for an event.
+func (s *Spool) limit(l wire.Lane) int64 {
+	most := limitOf(l, s.opt.MaxSize)
+	if st, err := s.file.Stat(); s.short && l != wire.Alarm && err == nil {
+		most = min(most, st.Size())
+	}
+	return most
 }
 
 func syncDir(path string) error {
@@ -338,47 +368,6 @@ func readEvents(tx *bolt.Tx, l wire.Lane, from, next uint64, records, bytes int)
 		lost = append(lost, span{from, next - 1})
 	}
 	return out, lost
-}
-
-// deleteAcked deletes at most so many of the events that the file need not
-// hold, the most urgent lane first, and returns how far it came.
-func (s *Spool) deleteAcked(tx *bolt.Tx, most int) (map[wire.Lane]uint64, error) {
-	s.mu.RLock()
-	oldest := make(map[wire.Lane]uint64)
-	for l, st := range s.lanes {
-		if st.kept < st.oldest {
-			oldest[l] = st.oldest
-		}
-	}
-	s.mu.RUnlock()
-	meta := tx.Bucket(bucketMeta)
-	cuts := make(map[wire.Lane]uint64)
-	for _, l := range wire.Lanes() {
-		if oldest[l] == 0 {
-			continue
-		}
-		c := tx.Bucket(laneBucket(l)).Cursor()
-		k, _ := c.First()
-		for ; k != nil && number(k) < oldest[l] && most > 0; most-- {
-			if err := c.Delete(); err != nil {
-				return nil, err
-			}
-			k, _ = c.First()
-		}
-		cuts[l] = oldest[l]
-		if k != nil {
-			cuts[l] = min(cuts[l], number(k))
-		}
-		st, err := readHead(meta, l)
-		if err != nil {
-			return nil, err
-		}
-		st.kept = max(st.kept, cuts[l])
-		if err := putHead(meta, l, st); err != nil {
-			return nil, err
-		}
-	}
-	return cuts, nil
 }
 
 // commit runs f in a transaction that may grow the file up to a limit. After

@@ -22,7 +22,7 @@ func List(path string, w io.Writer) error {
 	} else if !st.Mode().IsRegular() {
 		return fmt.Errorf("spool %s: want a file", path)
 	}
-	db, err := openFile(path, bolt.Options{ReadOnly: true, Timeout: time.Second})
+	db, _, err := openFile(path, bolt.Options{ReadOnly: true, Timeout: time.Second})
 	switch {
 	case errors.Is(err, ErrInUse):
 		return fmt.Errorf("spool %s: %w: stop the agent first", path, err)

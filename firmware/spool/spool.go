@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -28,8 +29,9 @@ import (
 
 // Errors of the spool. Each may come wrapped.
 var (
-	// ErrFull means that there is no room: of the size limit for duty and track,
-	// of all for an alarm. Nothing was stored and nothing lost.
+	// ErrFull means that there is no room: in the size limit or on the disk. A
+	// tenth of the first and a MiB of the second are for alarms. Nothing was
+	// stored and nothing lost.
 	ErrFull = errors.New("spool is full")
 	// ErrSuspect means that a commit failed and the file could not be opened
 	// again yet. Nothing is known to be stored; the next call tries again.
@@ -116,6 +118,10 @@ type Spool struct {
 	trimmed sync.WaitGroup // the goroutine that deletes
 
 	write sync.Mutex // one commit, opening or closing at a time; taken before mu
+	// Only touched under write.
+	file     *os.File // the database's
+	reserved int64    // bytes that the disk has set aside for it
+	short    bool     // the disk had no more to set aside
 
 	mu     sync.RWMutex // of what follows; never held over a commit
 	db     *bolt.DB     // nil: closed or suspect
@@ -206,22 +212,14 @@ func (s *Spool) Append(l wire.Lane, build func(Slot) ([]byte, error), state ...K
 		return 0, err
 	}
 	hash := wire.HashOf(msg)
-	var used int64
-	var cuts map[wire.Lane]uint64
-	err = s.commit(db, limitOf(l, s.opt.MaxSize), func(tx *bolt.Tx) error {
-		used = inUse(db, tx)
-		if most := mostUsed(s.opt.MaxSize); l != wire.Alarm && used > most {
-			return fmt.Errorf("%w: %d bytes in use: want at most %d for lane %v", ErrFull, used, most, l)
+	err = s.store(db, l, slot.Seq, msg, hash, state)
+	for errors.Is(err, ErrFull) && s.dirty() {
+		// What the centre has need not be in the way.
+		if _, ferr := s.flush(); ferr != nil {
+			return 0, errors.Join(err, ferr)
 		}
-		if err := putEvent(tx, l, slot.Seq, msg, hash); err != nil {
-			return err
-		}
-		if err := putState(tx, state); err != nil {
-			return err
-		}
-		cuts, err = s.deleteAcked(tx, trimRide)
-		return err
-	})
+		err = s.store(db, l, slot.Seq, msg, hash, state)
+	}
 	if errors.Is(err, ErrSuspect) {
 		// The failed commit may be on the disk all the same: look. To open the file
 		// takes a commit, so that what is seen then is durable.
@@ -231,18 +229,43 @@ func (s *Spool) Append(l wire.Lane, build func(Slot) ([]byte, error), state ...K
 		s.log.Warn("the failed commit is on the disk", "lane", l, "seq", slot.Seq)
 	} else if err != nil {
 		return 0, err
-	} else {
-		s.mu.Lock()
-		st.next, st.prev = slot.Seq+1, hash
-		s.status.Used = used
-		s.cut(cuts)
-		s.mu.Unlock()
 	}
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
 	return slot.Seq, nil
+}
+
+// store commits an event and the state, and deletes a little on the way. The
+// caller holds write.
+func (s *Spool) store(db *bolt.DB, l wire.Lane, seq uint64, msg []byte, hash wire.Hash, state []KV) error {
+	var used int64
+	var cuts map[wire.Lane]uint64
+	err := s.commit(db, s.limit(l), func(tx *bolt.Tx) (err error) {
+		used = inUse(db, tx)
+		if most := mostUsed(s.opt.MaxSize); l != wire.Alarm && used > most {
+			return fmt.Errorf("%w: %d bytes in use: want at most %d for lane %v", ErrFull, used, most, l)
+		}
+		if err := putEvent(tx, l, seq, msg, hash); err != nil {
+			return err
+		}
+		if err := putState(tx, state); err != nil {
+			return err
+		}
+		cuts, err = s.deleteAcked(tx, trimRide)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.lanes[l].next, s.lanes[l].prev = seq+1, hash
+	s.status.Used = used
+	s.cut(cuts)
+	s.mu.Unlock()
+	s.keepReserve()
+	return nil
 }
 
 func errLane(l wire.Lane) error {
@@ -274,71 +297,6 @@ func (s *Spool) Ack(stream wire.StreamID, l wire.Lane, upTo uint64) error {
 		}
 	}
 	return nil
-}
-
-// trim deletes what was acknowledged and rode on no Append.
-func (s *Spool) trim() {
-	t := time.NewTicker(s.opt.AckDelay)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.closing:
-			return
-		case <-t.C:
-		case <-s.trimNow:
-		}
-		for more := true; more; {
-			var err error
-			s.write.Lock()
-			more, err = s.flush()
-			s.write.Unlock()
-			if err != nil && !errors.Is(err, ErrClosed) {
-				s.log.Warn("acknowledged events not deleted yet", "err", err)
-			}
-		}
-	}
-}
-
-// flush deletes a batch of what was acknowledged and reports whether there is
-// more. The caller holds write.
-func (s *Spool) flush() (more bool, err error) {
-	if !s.dirty() {
-		return false, nil
-	}
-	db, err := s.ready()
-	if err != nil {
-		return false, err
-	}
-	var cuts map[wire.Lane]uint64
-	if err := s.commit(db, s.opt.MaxSize, func(tx *bolt.Tx) error {
-		cuts, err = s.deleteAcked(tx, trimBatch)
-		return err
-	}); err != nil {
-		return false, err
-	}
-	s.mu.Lock()
-	s.cut(cuts)
-	s.mu.Unlock()
-	return s.dirty(), nil
-}
-
-// dirty reports whether the file holds events that it need not.
-func (s *Spool) dirty() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, st := range s.lanes {
-		if st.kept < st.oldest {
-			return true
-		}
-	}
-	return false
-}
-
-// cut notes what a commit deleted. The caller holds mu.
-func (s *Spool) cut(cuts map[wire.Lane]uint64) {
-	for l, kept := range cuts {
-		s.lanes[l].kept = max(s.lanes[l].kept, kept)
-	}
 }
 
 // Read returns stored events of a lane from a number on, in order, at most

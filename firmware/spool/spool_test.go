@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
 	"pgregory.net/rapid"
 
 	"github.com/fengsui/fengsui/firmware/spool"
@@ -24,12 +25,23 @@ import (
 var signer = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
 
 // seal makes a real event for a slot; detail tells events apart.
-func seal(l wire.Lane, detail string) func(spool.Slot) ([]byte, error) {
+func seal(l wire.Lane, detail string) func(spool.Slot) ([]byte, error) { return padded(l, detail, 0) }
+
+// padded is seal with an event that is longer by about so many bytes.
+func padded(l wire.Lane, detail string, n int) func(spool.Slot) ([]byte, error) {
 	return func(s spool.Slot) ([]byte, error) {
-		return wire.Seal(&wire.Event{
+		e := &wire.Event{
 			Device: "box-01", Stream: s.Stream, Lane: l, Seq: s.Seq, Prev: s.Prev, Boot: s.Boot,
 			Body: &wire.Fault{Code: "test", Detail: detail},
-		}, signer)
+		}
+		if n > 0 {
+			raw, err := cbor.Marshal(make([]byte, n))
+			if err != nil {
+				return nil, err
+			}
+			e.Extra = wire.Extra{uint64(99): raw}
+		}
+		return wire.Seal(e, signer)
 	}
 }
 
@@ -136,7 +148,7 @@ func TestAckIsDeletedWithoutAnAppend(t *testing.T) {
 // fillLane appends until the spool is full and returns how many it took.
 func fillLane(t *testing.T, s *spool.Spool, l wire.Lane) (n uint64) {
 	t.Helper()
-	build := seal(l, strings.Repeat("x", 200))
+	build := seal(l, strings.Repeat("x", 200)) // small, so that the list of free pages is long
 	for ; n < 50_000; n++ {
 		_, err := s.Append(l, build)
 		if errors.Is(err, spool.ErrFull) {
@@ -168,56 +180,98 @@ func TestFullLeavesRoomForAlarms(t *testing.T) {
 		}
 	}
 	for _, l := range []wire.Lane{wire.Track, wire.Duty, wire.Alarm} {
-		if err := eventually(func() error { _, err := s.Append(l, seal(l, "again")); return err }); err != nil {
+		if _, err := s.Append(l, seal(l, "again")); err != nil {
 			t.Errorf("lane %v after room was made: %v", l, err)
 		}
 	}
 }
 
-// eventually waits for the goroutine that deletes.
-func eventually(f func() error) (err error) {
-	for range 200 {
-		if err = f(); err == nil {
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return err
-}
-
 // Whatever lies where in the file, a spool that was full can be emptied.
 func TestFullInAnyOrderCanBeEmptied(t *testing.T) {
-	for range 2 {
-		seed := rand.Uint64()
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 0))
-			s := open(t, filepath.Join(t.TempDir(), "s"), spool.Options{MaxSize: 4 << 20, AckDelay: time.Hour})
-			full := 0
-			for lanes := wire.Lanes(); full < 10; {
-				l := lanes[r.IntN(len(lanes))]
-				seq, err := s.Append(l, seal(l, strings.Repeat("x", r.IntN(250))))
-				switch {
-				case errors.Is(err, spool.ErrFull):
-					full++
-				case err != nil:
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	s := open(t, filepath.Join(t.TempDir(), "s"), spool.Options{MaxSize: 4 << 20, AckDelay: time.Hour})
+	full := 0
+	for lanes := wire.Lanes(); full < 10; {
+		l := lanes[r.IntN(len(lanes))]
+		seq, err := s.Append(l, padded(l, "x", r.IntN(800)))
+		switch {
+		case errors.Is(err, spool.ErrFull):
+			full++
+		case err != nil:
+			t.Fatal(err)
+		case l == wire.Track && r.IntN(50) == 0: // holes between pages that stay
+			if err := s.Ack(s.Stream(), l, seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for l, w := range s.Window() {
+		if err := s.Ack(s.Stream(), l, w.Next-1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatalf("a full spool cannot be emptied: %v", err)
+	}
+}
+
+// Others have filled the disk: an alarm is stored all the same, in room that
+// was set aside before.
+func TestAlarmOnAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("not root: a full disk is not tested")
+	}
+	for name, lanes := range map[string][]wire.Lane{"alarms only": {wire.Alarm}, "after the others": {wire.Track, wire.Duty, wire.Alarm}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+				t.Skipf("no file system can be mounted here, a full disk is not tested: %v", err)
+			}
+			defer syscall.Unmount(dir, syscall.MNT_DETACH)
+			s, err := spool.Open(filepath.Join(dir, "s"), spool.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.Append(wire.Alarm, seal(wire.Alarm, "first")); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Create(filepath.Join(dir, "log of another program"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := io.Copy(f, zeros{}); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("filled the disk: %v", err)
+			}
+			var n uint64
+			for _, l := range lanes {
+				n = fillLane(t, s, l)
+			}
+			if n < 100 {
+				t.Errorf("%d alarms on a full disk, want 100 or more", n)
+			}
+			if err := f.Truncate(0); err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range lanes { // once an alarm got through, the disk is asked again
+				if _, err := s.Append(wire.Alarm, seal(wire.Alarm, "room")); err != nil {
 					t.Fatal(err)
-				case l == wire.Track && r.IntN(50) == 0: // holes between pages that stay
-					if err := s.Ack(s.Stream(), l, seq); err != nil {
-						t.Fatal(err)
-					}
+				}
+				if _, err := s.Append(l, seal(l, "room")); err != nil {
+					t.Errorf("lane %v when the disk has room again: %v", l, err)
 				}
 			}
-			for l, w := range s.Window() {
-				if err := s.Ack(s.Stream(), l, w.Next-1); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := s.Close(); err != nil {
-				t.Fatalf("a full spool cannot be emptied: %v", err)
-			}
+			spooltest.Check(t, s)
 		})
 	}
 }
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // damage changes bytes of a closed spool's file.
 func damage(t *testing.T, path string, old, new string) {
