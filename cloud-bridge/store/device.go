@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -129,14 +128,11 @@ func (s *Store) Register(ctx context.Context, rs ...Registration) error {
 // [ErrNotFound].
 func (s *Store) Key(ctx context.Context, id string) (ed25519.PublicKey, error) {
 	var key []byte
-	err := s.read.QueryRowContext(ctx, `SELECT key FROM devices WHERE id = ?`, id).Scan(&key)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("%w: device %q", ErrNotFound, id)
+	found, err := s.queryRow(ctx, `SELECT key FROM devices WHERE id = ?`, []any{id}, []any{&key})
+	if err == nil && !found {
+		err = fmt.Errorf("%w: device %q", ErrNotFound, id)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	return key, nil
+	return key, err
 }
 
 // Devices returns all registered devices by id.
@@ -152,121 +148,6 @@ func (s *Store) Device(ctx context.Context, id string) (*Device, error) {
 		return nil, fmt.Errorf("%w: device %q", ErrNotFound, id)
 	}
 	return &ds[0], nil
-}
-
-// devices reads one device, or all, in one snapshot.
-func (s *Store) devices(ctx context.Context, id string) ([]Device, error) {
-	rtx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	defer func() { _ = rtx.Rollback() }() // it only read
-	query := func(q string, f func(scan func(...any) error) error) error {
-		var args []any
-		if id != "" {
-			q, args = fmt.Sprintf(q, "WHERE d.id = ?1"), []any{id}
-		} else {
-			q = fmt.Sprintf(q, "")
-		}
-		rows, err := rtx.QueryContext(ctx, q, args...)
-		if err != nil {
-			return fmt.Errorf("store: %w", err)
-		}
-		return each(rows, func(scan func(...any) error) (bool, error) { return true, f(scan) })
-	}
-	var out []Device
-	at := make(map[int64]int) // device number → index in out
-	err = query(`SELECT d.device, d.id, d.kind, d.name, d.key, d.lat, d.lon, d.heard_at, d.firmware, d.gps, d.officer,
-		d.queue_alarm, d.queue_duty, d.queue_track, `+fixColumns+` FROM devices d %s ORDER BY d.id`, func(scan func(...any) error) error {
-		var d Device
-		var num int64
-		var lat, lon *float64
-		var key []byte
-		var heard sql.NullInt64
-		var queue [3]sql.NullInt64
-		var fix nullFix
-		err := scan(append([]any{
-			&num, &d.ID, &d.Kind, &d.Name, &key, &lat, &lon, &heard, &d.Firmware, &d.GPS, &d.Officer,
-			&queue[0], &queue[1], &queue[2],
-		}, fix.into()...)...)
-		d.Key, d.At, d.LastHeard = key, point(lat, lon), fromMillis(heard)
-		if f := fix.wire(); f != nil {
-			last := fixOf(f)
-			d.LastFix = &last
-		}
-		for i, l := range wire.Lanes() {
-			if queue[i].Valid {
-				if d.Queue == nil {
-					d.Queue = make(map[wire.Lane]uint64)
-				}
-				d.Queue[l] = uint64(queue[i].Int64)
-			}
-		}
-		at[num] = len(out)
-		out = append(out, d)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = query(`SELECT s.device, s.id, l.lane, l.up_to, l.highest FROM devices d JOIN streams s ON s.device = d.device
-		LEFT JOIN lanes l ON l.stream = s.stream %s ORDER BY s.stream, l.lane`, func(scan func(...any) error) error {
-		var num int64
-		var id []byte
-		var lane, upTo, highest sql.NullInt64
-		if err := scan(&num, &id, &lane, &upTo, &highest); err != nil {
-			return err
-		}
-		d, st := &out[at[num]], wire.StreamID(id)
-		if n := len(d.Streams); n == 0 || d.Streams[n-1].ID != st {
-			d.Streams = append(d.Streams, Stream{st, make(map[wire.Lane]LaneState)})
-		}
-		if lane.Valid {
-			d.Streams[len(d.Streams)-1].Lanes[wire.Lane(lane.Int64)] = LaneState{uint64(upTo.Int64), uint64(highest.Int64)}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = query(`SELECT f.device, f.code, f.detail, f.since FROM devices d JOIN faults f ON f.device = d.device AND f.active
-		%s ORDER BY f.since, f.code`, func(scan func(...any) error) error {
-		var num int64
-		var f Fault
-		var since sql.NullInt64
-		err := scan(&num, &f.Code, &f.Detail, &since)
-		f.Since = fromMillis(since)
-		d := &out[at[num]]
-		d.Faults = append(d.Faults, f)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	// What is missing between up-to and the highest is a gap for now: each
-	// event that does not follow the one before it ends one.
-	err = query(`SELECT s.device, s.id, g.lane, g.from_seq, g.to_seq, g.why
-			FROM devices d JOIN streams s ON s.device = d.device JOIN gaps g ON g.stream = s.stream %[1]s
-		UNION ALL
-		SELECT device, id, lane, before + 1, seq - 1, '`+WhyNotYet+`' FROM (
-			SELECT s.device, s.id, l.lane, e.seq, lag(e.seq, 1, l.up_to) OVER (PARTITION BY l.stream, l.lane ORDER BY e.seq) AS before
-			FROM (SELECT * FROM devices d %[1]s) d JOIN streams s ON s.device = d.device
-			JOIN lanes l ON l.stream = s.stream AND l.highest > l.up_to
-			JOIN events e ON e.device = s.device AND e.stream = l.stream AND e.lane = l.lane AND e.seq > l.up_to)
-		WHERE seq > before + 1
-		ORDER BY 1, 2, 3, 4`, func(scan func(...any) error) error {
-		var num int64
-		var id []byte
-		var g Gap
-		if err := scan(&num, &id, &g.Lane, &g.From, &g.To, &g.Why); err != nil {
-			return err
-		}
-		g.Stream = wire.StreamID(id)
-		d := &out[at[num]]
-		d.Gaps = append(d.Gaps, g)
-		return nil
-	})
-	return out, err
 }
 
 const fixColumns = `fix_at, fix_lat_e6, fix_lon_e6, fix_alt, fix_speed, fix_course, fix_hdop, fix_flags`

@@ -200,9 +200,9 @@ func (s *Store) Incidents(ctx context.Context, f Filter) ([]incident.Incident, e
 		args = append(args, f.Limit)
 	}
 	q = "SELECT * FROM (" + incidentQuery + q + ") ORDER BY priority, received_at, incident"
-	rows, err := s.read.QueryContext(ctx, q, args...)
+	rows, err := s.query(ctx, q, args...)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, err
 	}
 	var out []incident.Incident
 	err = each(rows, func(scan func(...any) error) (bool, error) {
@@ -217,48 +217,52 @@ func (s *Store) Incidents(ctx context.Context, f Filter) ([]incident.Incident, e
 
 // Incident returns one with its timeline. The error wraps [ErrNotFound].
 func (s *Store) Incident(ctx context.Context, id int64) (*incident.Incident, error) {
-	rtx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	defer func() { _ = rtx.Rollback() }() // it only read
-	rows, err := rtx.QueryContext(ctx, incidentQuery+`WHERE i.incident = ?`, id)
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
 	var found *incident.Incident
-	if err := each(rows, func(scan func(...any) error) (bool, error) {
-		r, err := scanIncident(scan)
-		if err == nil {
-			found = &r.Incident
+	err := s.snapshot(ctx, []string{
+		incidentQuery + `WHERE i.incident = ?`,
+		`SELECT at, what, by, detail FROM timeline WHERE incident = ? ORDER BY entry`,
+	}, func(query func(int, ...any) (*sql.Rows, error)) error {
+		rows, err := query(0, id)
+		if err != nil {
+			return err
 		}
-		return true, err
-	}); err != nil {
+		if err := each(rows, func(scan func(...any) error) (bool, error) {
+			r, err := scanIncident(scan)
+			if err == nil {
+				found = &r.Incident
+			}
+			return true, err
+		}); err != nil {
+			return err
+		}
+		if found == nil {
+			return fmt.Errorf("%w: incident %d", ErrNotFound, id)
+		}
+		if rows, err = query(1, id); err != nil {
+			return err
+		}
+		return each(rows, func(scan func(...any) error) (bool, error) {
+			var e incident.Entry
+			var at sql.NullInt64
+			err := scan(&at, &e.What, &e.By, &e.Detail)
+			e.At = fromMillis(at)
+			found.Timeline = append(found.Timeline, e)
+			return true, err
+		})
+	})
+	if err != nil {
 		return nil, err
 	}
-	if found == nil {
-		return nil, fmt.Errorf("%w: incident %d", ErrNotFound, id)
-	}
-	if rows, err = rtx.QueryContext(ctx, `SELECT at, what, by, detail FROM timeline WHERE incident = ? ORDER BY entry`, id); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	return found, each(rows, func(scan func(...any) error) (bool, error) {
-		var e incident.Entry
-		var at sql.NullInt64
-		err := scan(&at, &e.What, &e.By, &e.Detail)
-		e.At = fromMillis(at)
-		found.Timeline = append(found.Timeline, e)
-		return true, err
-	})
+	return found, nil
 }
 
 // Pending returns the notices that devices have not answered, of one device
 // or, for "", of all.
 func (s *Store) Pending(ctx context.Context, device string) ([]PendingNotice, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT d.id, n.alarm, n.rev, n.state, n.unit, n.since
+	rows, err := s.query(ctx, `SELECT d.id, n.alarm, n.rev, n.state, n.unit, n.since
 		FROM notices n JOIN devices d ON d.device = n.device WHERE ?1 = '' OR d.id = ?1 ORDER BY n.incident`, device)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, err
 	}
 	var out []PendingNotice
 	err = each(rows, func(scan func(...any) error) (bool, error) {

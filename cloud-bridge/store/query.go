@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -15,14 +14,11 @@ import (
 // number returns a device's number.
 func (s *Store) number(ctx context.Context, id string) (int64, error) {
 	var num int64
-	err := s.read.QueryRowContext(ctx, `SELECT device FROM devices WHERE id = ?`, id).Scan(&num)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("%w: device %q", ErrNotFound, id)
+	found, err := s.queryRow(ctx, `SELECT device FROM devices WHERE id = ?`, []any{id}, []any{&num})
+	if err == nil && !found {
+		err = fmt.Errorf("%w: device %q", ErrNotFound, id)
 	}
-	if err != nil {
-		return 0, fmt.Errorf("store: %w", err)
-	}
-	return num, nil
+	return num, err
 }
 
 // Events returns a device's events in the order of their storing. The error
@@ -35,10 +31,10 @@ func (s *Store) Events(ctx context.Context, device string, q EventQuery) ([]Even
 	if q.Limit <= 0 || q.Limit > MaxEvents {
 		q.Limit = MaxEvents
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT event, received_at, message FROM events INDEXED BY events_by_device
+	rows, err := s.query(ctx, `SELECT event, received_at, message FROM events INDEXED BY events_by_device
 		WHERE device = ?1 AND event > ?2 AND (?3 = 0 OR lane = ?3) ORDER BY event LIMIT ?4`, num, q.After, q.Lane, q.Limit)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, err
 	}
 	var out []EventRow
 	err = each(rows, func(scan func(...any) error) (bool, error) {
@@ -76,10 +72,10 @@ func (s *Store) Track(ctx context.Context, device string, from, to time.Time, li
 	if limit > 0 {
 		n = int64(limit)
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT at, lat_e6, lon_e6, alt, speed, course, hdop, flags FROM fixes
+	rows, err := s.query(ctx, `SELECT at, lat_e6, lon_e6, alt, speed, course, hdop, flags FROM fixes
 		WHERE device = ? AND at >= ? AND at < ? ORDER BY at DESC, event DESC, n DESC LIMIT ?`, num, lo, hi, n)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, err
 	}
 	var out []Fix
 	err = each(rows, func(scan func(...any) error) (bool, error) {
@@ -95,9 +91,9 @@ func (s *Store) Track(ctx context.Context, device string, from, to time.Time, li
 // Refused returns what was not accepted.
 func (s *Store) Refused(ctx context.Context) (Refusals, error) {
 	out := Refusals{ByReason: make(map[string]uint64)}
-	rows, err := s.read.QueryContext(ctx, `SELECT reason, n FROM refused_counts`)
+	rows, err := s.query(ctx, `SELECT reason, n FROM refused_counts`)
 	if err != nil {
-		return out, fmt.Errorf("store: %w", err)
+		return out, err
 	}
 	if err := each(rows, func(scan func(...any) error) (bool, error) {
 		var reason string
@@ -109,9 +105,9 @@ func (s *Store) Refused(ctx context.Context) (Refusals, error) {
 	}); err != nil {
 		return out, err
 	}
-	rows, err = s.read.QueryContext(ctx, `SELECT at, topic, reason, detail, size FROM refused ORDER BY refused DESC LIMIT ?`, KeptRefusals)
+	rows, err = s.query(ctx, `SELECT at, topic, reason, detail, size FROM refused ORDER BY refused DESC LIMIT ?`, KeptRefusals)
 	if err != nil {
-		return out, fmt.Errorf("store: %w", err)
+		return out, err
 	}
 	return out, each(rows, func(scan func(...any) error) (bool, error) {
 		var r Refusal
@@ -130,10 +126,10 @@ func (s *Store) Ack(ctx context.Context, device string, stream wire.StreamID) (w
 	for _, l := range wire.Lanes() {
 		ack.UpTo[l] = 0
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT l.lane, l.up_to FROM devices d JOIN streams s ON s.device = d.device AND s.id = ?
+	rows, err := s.query(ctx, `SELECT l.lane, l.up_to FROM devices d JOIN streams s ON s.device = d.device AND s.id = ?
 		JOIN lanes l ON l.stream = s.stream WHERE d.id = ?`, stream[:], device)
 	if err != nil {
-		return ack, fmt.Errorf("store: %w", err)
+		return ack, err
 	}
 	return ack, each(rows, func(scan func(...any) error) (bool, error) {
 		var l wire.Lane

@@ -38,7 +38,8 @@ type Store struct {
 	now      func() time.Time
 	watchers watchers
 	read     *sql.DB
-	write    *sql.DB // one connection
+	write    *sql.DB  // one connection
+	queries  sync.Map // text → *sql.Stmt of read
 
 	mu     sync.Mutex // held by the writer
 	writer *writer    // nil until needed, and after a failure
@@ -110,6 +111,75 @@ func (s *Store) Writable(ctx context.Context) error {
 	return s.update(ctx, func(t *tx) error {
 		return t.exec(`UPDATE refused_counts SET n = n WHERE reason = ''`)
 	})
+}
+
+// prepare returns the prepared statement of a reading query, whose text is one
+// of a few.
+func (s *Store) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
+	if v, ok := s.queries.Load(text); ok {
+		return v.(*sql.Stmt), nil
+	}
+	made, err := s.read.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if v, ok := s.queries.LoadOrStore(text, made); ok {
+		made.Close()
+		return v.(*sql.Stmt), nil
+	}
+	return made, nil
+}
+
+// query runs a reading query.
+func (s *Store) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	st, err := s.prepare(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := st.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return rows, nil
+}
+
+// snapshot calls f with the n-th of the queries as they are in one snapshot of
+// the database. They are prepared before it begins: a transaction that waited
+// for a second connection could wait for ever.
+func (s *Store) snapshot(ctx context.Context, texts []string, f func(query func(n int, args ...any) (*sql.Rows, error)) error) error {
+	var stmts []*sql.Stmt
+	for _, text := range texts {
+		st, err := s.prepare(ctx, text)
+		if err != nil {
+			return err
+		}
+		stmts = append(stmts, st)
+	}
+	in, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer func() { _ = in.Rollback() }() // it only read
+	return f(func(n int, args ...any) (*sql.Rows, error) {
+		rows, err := in.StmtContext(ctx, stmts[n]).QueryContext(ctx, args...)
+		if err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		return rows, nil
+	})
+}
+
+// queryRow scans one row; found is false when there is none.
+func (s *Store) queryRow(ctx context.Context, text string, args, into []any) (found bool, err error) {
+	rows, err := s.query(ctx, text, args...)
+	if err != nil {
+		return false, err
+	}
+	err = each(rows, func(scan func(...any) error) (bool, error) {
+		found = true
+		return false, scan(into...)
+	})
+	return found, err
 }
 
 // tx is one transaction of the writer and what it has read so far. It is
