@@ -114,8 +114,8 @@ function card(v) {
     const bench = el("div", { class: "bench dark" }, el("div", { class: "lamps" }, ...Object.values(lamps).map((l) => l.e)), el("div", { class: "tells" }, tells, style));
     draws.push((v) => {
       for (const [n, l] of Object.entries(lamps)) l.draw(v.lamps[n]);
-      tells.textContent = t(`shows.${v.lamps.shows}`);
-      style.textContent = v.lamps.style ? t(`style.${v.lamps.style}`) : "";
+      tells.textContent = v.power === "off" ? t("nopower") : t(`shows.${v.lamps.shows}`);
+      style.textContent = v.lamps.style && v.lamps.shows !== "idle" ? t(`style.${v.lamps.style}`) : "";
     });
     if (v.siren != null) {
       const text = el("span"), siren = el("div", { class: "siren", role: "img" }, svg(horn), text);
