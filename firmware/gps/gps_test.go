@@ -1,15 +1,12 @@
 package gps_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -367,41 +364,4 @@ func TestThinner(t *testing.T) {
 			t.Errorf("%d Hz at %g m/s: kept %d in two minutes, want about %d", c.hz, c.speed, got, c.want)
 		}
 	}
-}
-
-func FuzzDecoder(f *testing.F) {
-	f.Add([]byte(nmea(good, "GPGSA,A,3,01,02,03,04,,,,,,,,,1.8,0.9,1.5", "GNGNS,120000.00,3012.0000,N,10306.0000,E,AN,09,0.9,512.0,-30.0,,")))
-	f.Add([]byte(gpstest.Sentences(time.Unix(1.8e9, 0), gpstest.Point{Lat: -30, Lon: -103}, 5, 90) + gpstest.NoFix(time.Unix(1.8e9, 0))))
-	f.Add([]byte("$GPZDA,235960.00,31,12,2016,00,00*67\r\n$GPRMC\xb5\x62$$$GPGGA,,,,,,0,,,,,,,,*66"))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		for _, x := range decode(t, bytes.NewReader(in)) {
-			if math.Abs(x.Lat) > 90 || math.Abs(x.Lon) > 180 || math.IsNaN(x.Lat+x.Lon+x.Alt+x.Speed+x.Course) ||
-				x.Speed < 0 || x.Course < 0 || x.Course >= 360 || x.Mode < gps.Mode2D || x.Mode > gps.Mode3D {
-				t.Fatalf("a fix that cannot be: %+v", x)
-			}
-		}
-	})
-}
-
-// BenchmarkDecoder tells the decoder's speed as a ratio to the floor that any
-// line protocol has: finding the line ends.
-func BenchmarkDecoder(b *testing.B) {
-	log := bytes.Repeat([]byte(gpstest.Sentences(time.Unix(1.8e9, 0), gpstest.Point{Lat: 30, Lon: 103}, 5, 90)), 1000)
-	if real, err := os.ReadFile(filepath.Join(shared, "st-teseo-liv3f.log")); err == nil {
-		log = bytes.Repeat(real, 20)
-	}
-	b.SetBytes(int64(len(log)))
-	var ours, floor time.Duration
-	for b.Loop() {
-		at := time.Now()
-		if len(decode(b, bytes.NewReader(log))) == 0 {
-			b.Fatal("no fix")
-		}
-		ours += time.Since(at)
-		at = time.Now()
-		for s := bufio.NewScanner(bytes.NewReader(log)); s.Scan(); {
-		}
-		floor += time.Since(at)
-	}
-	b.ReportMetric(float64(ours)/float64(floor), "x-floor")
 }
