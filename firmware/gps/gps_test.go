@@ -326,20 +326,54 @@ func TestDriveComesBack(t *testing.T) {
 }
 
 func TestReplayKeepsPaceAndBytes(t *testing.T) {
-	log := "# a comment\n" + nmea(good, "GPGSA,A,3,01,02,03,04,,,,,,,,,1.8,0.9,1.5", strings.Replace(good, "120000", "120010", 1))
+	at := func(clock string) string { return nmea(strings.Replace(good, "120000.00", clock, 1)) }
+	for _, c := range []struct {
+		log  string
+		want time.Duration
+	}{
+		{"# a comment\n" + at("120000.00") + nmea("GPGSA,A,3,01,02,03,04,,,,,,,,,1.8,0.9,1.5") + at("120010"), 5 * time.Second},
+		{at("120000.000") + at("120000.100") + at("120000.200"), 100 * time.Millisecond},
+		{at("120000.00") + "\xb5\x62\x00\n$GPRMC,,V,,,,,,,,,,N*53\r\n" + at("130000.00") + at("130001.00"), 500 * time.Millisecond},
+		{"no sentence, no line end", 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var b bytes.Buffer
+			start := time.Now()
+			if err := gpstest.Replay(t.Context(), strings.NewReader(c.log), &b, 2); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d != c.want {
+				t.Errorf("%q at double speed took %v, want %v", c.log, d, c.want)
+			}
+			if want := strings.TrimPrefix(c.log, "# a comment\n"); b.String() != want {
+				t.Errorf("wrote %q, want %q", b.String(), want)
+			}
+		})
+	}
+}
+
+func TestDriveAtTenHertz(t *testing.T) {
+	route := gpstest.Route{Points: []gpstest.Point{{Lat: -0.0001, Lon: 179.9999}, {Lat: 0.0001, Lon: 179.9999}}, Speed: 5, Rate: 10}
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
-		start := time.Now()
-		if err := gpstest.Replay(t.Context(), strings.NewReader(log), &b, 2); err != nil {
+		ctx, stop := context.WithTimeout(t.Context(), 3*time.Second)
+		defer stop()
+		if err := route.Drive(ctx, &b, nil); err != nil {
 			t.Fatal(err)
 		}
-		if d := time.Since(start); d != 5*time.Second {
-			t.Errorf("ten seconds at double speed took %v", d)
+		got, err := gpstest.Read(&b)
+		if err != nil || len(got) < 29 || len(got) > 31 {
+			t.Fatalf("%d fixes in three seconds, %v", len(got), err)
 		}
-		if want := strings.TrimPrefix(log, "# a comment\n"); b.String() != want {
-			t.Errorf("wrote %q, want %q", b.String(), want)
+		for i := range got[1:] {
+			if d := got[i+1].Time.Sub(got[i].Time); d != 100*time.Millisecond {
+				t.Errorf("%v from fix %d to the next, want 100 ms", d, i)
+			}
 		}
 	})
+	if err := (gpstest.Route{}).Drive(t.Context(), io.Discard, nil); !errors.Is(err, gpstest.ErrNoPoints) {
+		t.Errorf("no route: %v, want %v", err, gpstest.ErrNoPoints)
+	}
 }
 
 func TestThinner(t *testing.T) {
@@ -363,5 +397,50 @@ func TestThinner(t *testing.T) {
 		if got := count(c.hz, 120, c.speed); got < c.want-1 || got > c.want+2 {
 			t.Errorf("%d Hz at %g m/s: kept %d in two minutes, want about %d", c.hz, c.speed, got, c.want)
 		}
+	}
+}
+
+func TestThinnerKeepsTheStartAndTheShape(t *testing.T) {
+	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	at := func(second, north, speed float64) gps.Fix {
+		return gps.Fix{
+			Time: start.Add(time.Duration(second * float64(time.Second))),
+			Lat:  30 + north/111195, Lon: 103, Speed: speed, HasSpeed: true,
+		}
+	}
+	var th gps.Thinner
+	for _, c := range []struct {
+		name string
+		fix  gps.Fix
+		want bool
+	}{
+		{"the first", at(0, 0, 10), true},
+		{"too soon", at(0.1, 1, 10), false},
+		{"a second on, a little early", at(0.98, 10, 10), true},
+		{"of the second before", at(0.5, 5, 10), false},
+		{"stops", at(2, 15, 0), true},
+		{"stands", at(3, 15, 0.2), false},
+		{"stands", at(31, 16, 0.3), false},
+		{"half a minute later", at(32, 16, 0.3), true},
+		{"stands", at(33, 16, 0.3), false},
+		{"moves again", at(34, 17, 1.5), true},
+		{"stops", at(35, 18, 0), true},
+		{"creeps", at(36, 34, 0.5), true},
+		{"jumps", at(37, 500_000, 0), true},
+		{"the clock was set back", at(-3600, 500_000, 0), true},
+	} {
+		if got := th.Keep(c.fix); got != c.want {
+			t.Errorf("%s: kept %t, want %t", c.name, got, c.want)
+		}
+	}
+	slow := gps.Thinner{Interval: 10 * time.Second, Still: time.Minute}
+	kept := 0
+	for i := range 120 {
+		if slow.Keep(at(float64(i), float64(i)*10, 10)) {
+			kept++
+		}
+	}
+	if kept != 12 {
+		t.Errorf("kept %d in two minutes, want one every ten seconds", kept)
 	}
 }

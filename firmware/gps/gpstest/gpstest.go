@@ -22,9 +22,13 @@ type Point struct{ Lat, Lon float64 }
 
 // A Route is a closed way that a car drives round and round.
 type Route struct {
-	Points []Point // two or more
+	Points []Point // two or more; a car stands at a single one
 	Speed  float64 // metres a second
+	Rate   int     // epochs a second, 0 for 1
 }
+
+// ErrNoPoints means that a route leads nowhere.
+var ErrNoPoints = errors.New("gps: a route needs a point")
 
 const degree = 111_195 // metres, on a sphere of 6,371 km
 
@@ -76,8 +80,8 @@ func angle(v float64, digits int, plus, minus string) (string, string) {
 	if v < 0 {
 		v, side = -v, minus
 	}
-	minutes := math.Round(v*60*1e5) / 1e5
-	return fmt.Sprintf("%0*d%08.5f", digits, int(minutes/60), minutes-60*math.Floor(minutes/60)), side
+	n := int64(math.Round(v * 60 * 1e5))
+	return fmt.Sprintf("%0*d%02d.%05d", digits, n/60e5, n/1e5%60, n%1e5), side
 }
 
 func line(format string, a ...any) string {
@@ -89,17 +93,20 @@ func line(format string, a ...any) string {
 	return fmt.Sprintf("$%s*%02X\r\n", s, x)
 }
 
-// Drive writes an epoch a second to w until ctx ends, beginning at the route's
-// start at the time of the call. fixed, if not nil, is told of each fix after
-// it was written.
+// Drive writes epochs to w until ctx ends, beginning at the route's start at
+// the time of the call. fixed, if not nil, is told of each fix after it was
+// written.
 func (r Route) Drive(ctx context.Context, w io.Writer, fixed func(at time.Time, p Point)) error {
-	start := time.Now()
+	if len(r.Points) == 0 {
+		return ErrNoPoints
+	}
+	start, step := time.Now(), time.Second/time.Duration(max(r.Rate, 1))
 	for n := time.Duration(0); ; n++ {
-		at := start.Add(n * time.Second)
+		at := start.Add(n * step)
 		if err := sleep(ctx, time.Until(at)); err != nil {
 			return nil
 		}
-		p, course := r.At(n * time.Second)
+		p, course := r.At(n * step)
 		at = at.Truncate(10 * time.Millisecond)
 		if _, err := io.WriteString(w, Sentences(at, p, r.Speed, course)); err != nil {
 			return fmt.Errorf("gps: %w", err)
@@ -110,8 +117,10 @@ func (r Route) Drive(ctx context.Context, w io.Writer, fixed func(at time.Time, 
 	}
 }
 
-// Replay writes a log to w, line by line as it is, epoch by epoch at speed
-// times the pace of its own times. It returns nil at the log's end.
+// Replay writes a log to w, line by line as it is but without its comments,
+// epoch by epoch at speed times the pace of its own times. It makes no pause
+// for a gap of a minute or more. It returns nil at the log's end, or when ctx
+// ends.
 func Replay(ctx context.Context, log io.Reader, w io.Writer, speed float64) error {
 	lines := bufio.NewReader(log)
 	var before string
@@ -119,7 +128,7 @@ func Replay(ctx context.Context, log io.Reader, w io.Writer, speed float64) erro
 	for {
 		text, err := lines.ReadString('\n')
 		if at, ok := clockOf(text); ok && at != before {
-			if t, perr := time.Parse("150405", at[:6]); perr == nil {
+			if t, perr := time.Parse("150405", at); perr == nil { // takes a fraction too
 				if gap := t.Sub(last); before != "" && gap > 0 && gap < time.Minute {
 					if sleep(ctx, time.Duration(float64(gap)/speed)) != nil {
 						return nil
