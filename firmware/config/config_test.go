@@ -82,9 +82,9 @@ func TestRefusals(t *testing.T) {
 		"no button":         {"buttons: {panic: {line: A, kind: panic}}\n", "", `field "buttons": value "": want at least one`},
 		"pull on a lamp":    {"{line: R}", "{line: R, pull: up}", `field "lamps.red.pull": value "up": want no pull`},
 		"car without gps":   {"alarm-box", "patrol-car", `field "gps": value "": want a receiver`},
-		"track batch":       {"data: /perm", "data: /perm\ntrack: {batch: 0}", `field "track.batch": value "0": want a value from 1 to 600`},
-		"health":            {"data: /perm", "data: /perm\nhealth: {every: 1h}", `want a value from 5s to 10m`},
-		"baud":              {"data: /perm", "data: /perm\ngps: {port: p, baud: fast}", `field "gps.baud": value "fast": want a value from 1200 to 921600`},
+		"track batch":       {"data: /perm", "data: /perm\ntrack: {batch: 0}", `field "track.batch": value "0": want an integer from 1 to 600`},
+		"health":            {"data: /perm", "data: /perm\nhealth: {every: 1h}", `want a duration from 5s to 10m`},
+		"baud":              {"data: /perm", "data: /perm\ngps: {port: p, baud: fast}", `field "gps.baud": value "fast": want an integer from 1200 to 921600`},
 		"officer's slot":    {"data: /perm", "data: /perm\nfingerprint: {port: p, officers: {-1: x}}", `field "fingerprint.officers.-1": value "-1": want a slot`},
 		"one port for both": {"data: /perm", "data: /perm\ngps: {port: p}\nfingerprint: {port: p, officers: {1: x}}", `field "fingerprint.port": value "p": want a port`},
 	} {
