@@ -59,36 +59,54 @@ type Options struct {
 	// each may be nil.
 	OnNotice func(*wire.Notice)
 	OnAck    func(l wire.Lane, upTo uint64)
-	// OnSilent reports that the centre has acknowledged nothing for SilentAfter
-	// although something waits, and when it does again.
+	// OnSilent reports that for a minute the centre has acknowledged nothing
+	// although something waits, or nothing of a lane that was sent; and when it
+	// does again.
 	OnSilent func(bool)
+	// OnCentreTime reports the centre's clock at the sending of a message. The
+	// signature is the centre's, but a message may be late or a repetition.
+	OnCentreTime func(time.Time)
 }
 
 // The uplink's times and bounds. They are constants, not options: a device in
 // the field has no reason for others, and tests run in a bubble of fake time.
 const (
-	dialTimeout   = 5 * time.Second  // for the TCP connection, and again for CONNACK
-	writeTimeout  = 5 * time.Second  // of a packet: a black-holed link shows so
-	keepAlive     = 10 * time.Second // between packets (MQTT 3.1.1, section 3.1.2.10)
-	resendAfter   = 5 * time.Second  // without progress: hello, and all in flight again
-	redialAfter   = 15 * time.Second // without progress: another connection
-	silentAfter   = 60 * time.Second // without progress: a fault that people see
-	backoffFirst  = 500 * time.Millisecond
-	backoffLimit  = 60 * time.Second
-	homeAfter     = 5 * time.Minute // on another server: try the first again
-	windowRecords = 64              // of a lane in flight
-	chunkRecords  = 8               // written before more urgent lanes are looked at again
-	chunkBytes    = 4 << 10
+	dialTimeout    = 5 * time.Second
+	connectTimeout = 8 * time.Second  // with CONNACK, from the start of the dial
+	writeTimeout   = 5 * time.Second  // of a packet: a black-holed link shows so
+	keepAlive      = 10 * time.Second // between packets (MQTT 3.1.1, section 3.1.2.10)
+	resendAfter    = 5 * time.Second  // without progress of a lane: hello, and its events again
+	redialAfter    = 15 * time.Second // without progress at all, or of alarms: another connection
+	silentAfter    = 60 * time.Second // without progress: a fault that people see
+	backoffFirst   = time.Second
+	backoffLimit   = 60 * time.Second
+	alarmLimit     = 8 * time.Second // of the backoff while an alarm waits
+	homeAfter      = 5 * time.Minute // on another server: see whether the first is back
+	chunkRecords   = 8               // read at once, before more urgent lanes are looked at again
+	chunkBytes     = 4 << 10
 )
 
 // A Status is a snapshot of the uplink.
 type Status struct {
 	Connected bool      // a broker accepted us; says nothing of the centre
+	Since     time.Time // when it did
 	Server    string    // the broker's address
 	Heard     bool      // the centre has answered on this connection
 	LastAck   time.Time // of the centre; zero: never since the start
-	Silent    bool      // nothing acknowledged for a minute though something waits
+	InFlight  int       // events sent and not acknowledged
+	Silent    bool      // see Options.OnSilent
 	Refused   uint64    // downlink messages that were not the centre's word to us
+	// Twin means that the centre holds events of our stream that we never made:
+	// the spool was rolled back to an older state, or another device runs on a
+	// copy of it. Events under those numbers cannot be delivered.
+	Twin bool
+}
+
+// A wait is how long a lane has waited for the centre.
+type wait struct {
+	oldest uint64
+	since  time.Time // when oldest changed, or the lane was first sent
+	tried  bool      // something of it was sent
 }
 
 // An Uplink is one device's connection. Make it with New.
@@ -98,17 +116,30 @@ type Uplink struct {
 	status atomic.Pointer[Status]
 
 	// Only touched by Run's goroutine.
-	waiting  time.Time // since when something waits without progress; zero: nothing waits
-	attempts int       // failed connections since the last Ack
+	waiting  time.Time           // since when something waits without progress; zero: nothing waits
+	waits    map[wire.Lane]*wait // by lane
+	failures int                 // rounds through the servers since the last Ack
 }
 
 // New returns an uplink that does nothing until Run.
 func New(opt Options) (*Uplink, error) {
+	if err := wire.ValidDevice(opt.Device); err != nil {
+		return nil, fmt.Errorf("uplink: %w", err)
+	}
 	switch {
 	case len(opt.Servers) == 0:
 		return nil, errors.New("uplink: no server: want one or more of host:port")
+	case len(opt.Key) != ed25519.PrivateKeySize:
+		return nil, fmt.Errorf("uplink: the device's key has %d bytes: want %d", len(opt.Key), ed25519.PrivateKeySize)
 	case len(opt.CentreKey) != ed25519.PublicKeySize:
 		return nil, fmt.Errorf("uplink: the centre's key has %d bytes: want %d", len(opt.CentreKey), ed25519.PublicKeySize)
+	case opt.Store == nil:
+		return nil, errors.New("uplink: no store: want one")
+	}
+	for _, address := range opt.Servers {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return nil, fmt.Errorf("uplink: server %q: want host:port: %w", address, err)
+		}
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -118,7 +149,10 @@ func New(opt Options) (*Uplink, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
 	}
-	u := &Uplink{opt: opt, log: opt.Log}
+	u := &Uplink{opt: opt, log: opt.Log, waits: make(map[wire.Lane]*wait)}
+	for _, l := range wire.Lanes() {
+		u.waits[l] = new(wait)
+	}
 	u.status.Store(&Status{})
 	return u, nil
 }
@@ -132,48 +166,72 @@ func (u *Uplink) change(f func(*Status)) {
 	u.status.Store(&s)
 }
 
+// refuse counts a downlink message that is not the centre's word to us.
+func (u *Uplink) refuse(what string, err error) {
+	u.change(func(s *Status) { s.Refused++ })
+	u.log.Warn(what, "err", err)
+}
+
 // Run keeps a connection until ctx ends, then returns nil when everything that
-// it started has stopped.
+// it started has stopped: at once, or after a few seconds if the link is dead.
 func (u *Uplink) Run(ctx context.Context) error {
-	server := 0
-	for ctx.Err() == nil {
+	for server := 0; ctx.Err() == nil; {
 		address := u.opt.Servers[server]
-		err := u.connection(ctx, address, server == 0)
-		u.change(func(s *Status) { s.Connected, s.Heard = false, false })
+		err := u.connection(ctx, server)
+		healthy := u.Status().Heard && errors.Is(err, errLost)
+		u.change(func(s *Status) { s.Connected, s.Heard, s.InFlight = false, false, 0 })
+		u.checkSilent()
 		if ctx.Err() != nil {
 			break
 		}
-		u.checkSilent()
-		if errors.Is(err, errHome) {
+		// In order, and after the last one, or a good one that broke, back to the
+		// first. Only then a pause: a server that answers is not to wait for one
+		// that does not.
+		server++
+		pause := healthy || server == len(u.opt.Servers)
+		if pause || errors.Is(err, errHome) {
 			server = 0
+		}
+		if !pause || errors.Is(err, errHome) {
+			u.log.Info("uplink changes server", "from", address, "to", u.opt.Servers[server], "err", err)
 			continue
 		}
-		wait := backoff(u.attempts)
-		u.attempts++
-		u.log.Warn("uplink down", "server", address, "err", err, "retry_in", wait.Round(time.Millisecond))
-		server = (server + 1) % len(u.opt.Servers)
-		u.sleep(ctx, wait)
+		u.log.Warn("uplink down", "server", address, "err", err)
+		u.pause(ctx)
+		u.failures++
 	}
 	return nil
 }
 
-// backoff draws a wait with full jitter: between zero and a bound that doubles
-// with each failure.
-func backoff(failures int) time.Duration {
-	limit := backoffLimit
+// backoff draws a pause with full jitter: between nothing and a bound that
+// doubles with each failure.
+func backoff(failures int, limit time.Duration) time.Duration {
 	if failures < 7 {
-		limit = min(backoffFirst<<failures, backoffLimit)
+		limit = min(backoffFirst<<failures, limit)
 	}
-	return time.Duration(rand.Int64N(int64(limit))) + 10*time.Millisecond
+	return rand.N(limit)
 }
 
-// sleep waits, and keeps an eye on the minute without an Ack.
-func (u *Uplink) sleep(ctx context.Context, d time.Duration) {
-	until := time.Now().Add(d)
-	for left := d; left > 0 && ctx.Err() == nil; left = time.Until(until) {
+// pause waits for the backoff, and keeps an eye on the minute without an Ack.
+// An alarm that waits, or comes meanwhile, shortens it.
+func (u *Uplink) pause(ctx context.Context) {
+	until := time.Now().Add(backoff(u.failures, backoffLimit))
+	urgent := false
+	for ctx.Err() == nil {
+		if w := u.opt.Store.Window()[wire.Alarm]; !urgent && w.Oldest < w.Next {
+			urgent = true
+			if t := time.Now().Add(backoff(u.failures, alarmLimit)); t.Before(until) {
+				until = t
+			}
+		}
+		left := time.Until(until)
+		if left <= 0 {
+			return
+		}
 		t := time.NewTimer(min(left, time.Second))
 		select {
 		case <-ctx.Done():
+		case <-u.opt.Store.Changed():
 		case <-t.C:
 		}
 		t.Stop()
@@ -181,19 +239,33 @@ func (u *Uplink) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// checkSilent keeps the time since when something waits in vain.
+// tried notes that something of a lane was sent.
+func (u *Uplink) tried(l wire.Lane, now time.Time) {
+	if w := u.waits[l]; !w.tried {
+		w.tried, w.since = true, now
+	}
+}
+
+// checkSilent keeps the times since when something waits in vain.
 func (u *Uplink) checkSilent() {
-	waits := false
-	for _, w := range u.opt.Store.Window() {
-		waits = waits || w.Oldest < w.Next
+	now := time.Now()
+	waits, stuck := false, false
+	for l, win := range u.opt.Store.Window() {
+		w := u.waits[l]
+		empty := win.Oldest == win.Next
+		if empty || win.Oldest != w.oldest {
+			*w = wait{win.Oldest, now, w.tried && !empty}
+		}
+		waits = waits || !empty
+		stuck = stuck || w.tried && now.Sub(w.since) >= silentAfter
 	}
 	switch {
 	case !waits:
 		u.waiting = time.Time{}
 	case u.waiting.IsZero():
-		u.waiting = time.Now()
+		u.waiting = now
 	}
-	u.setSilent(waits && time.Since(u.waiting) >= silentAfter)
+	u.setSilent(stuck || waits && now.Sub(u.waiting) >= silentAfter)
 }
 
 func (u *Uplink) setSilent(silent bool) {
@@ -208,7 +280,7 @@ func (u *Uplink) setSilent(silent bool) {
 
 // progressed notes an Ack that moved something, or that found nothing waiting.
 func (u *Uplink) progressed() {
-	u.attempts = 0
+	u.failures = 0
 	u.waiting = time.Time{}
-	u.setSilent(false)
+	u.checkSilent()
 }

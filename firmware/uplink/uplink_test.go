@@ -12,12 +12,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/fxamacker/cbor/v2"
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -41,12 +44,13 @@ type centre struct {
 	answers bool           // whether it acknowledges at all
 	got     map[string]int // "lane detail" → how often it was delivered
 	order   []string       // first deliveries, in order
+	have    map[wire.Lane]map[uint64]bool
 	upTo    map[wire.Lane]uint64
 	hellos  int
 }
 
 func newCentre() *centre {
-	return &centre{answers: true, got: map[string]int{}, upTo: map[wire.Lane]uint64{}}
+	return &centre{answers: true, got: map[string]int{}, upTo: map[wire.Lane]uint64{}, have: map[wire.Lane]map[uint64]bool{}}
 }
 
 func (c *centre) receive(topic string, msg []byte) {
@@ -64,6 +68,10 @@ func (c *centre) receive(topic string, msg []byte) {
 		}
 		stream = h.Stream
 		c.hellos++
+		for l, w := range h.Window {
+			c.upTo[l] = max(c.upTo[l], w.Oldest-1)
+		}
+		c.settle()
 	} else {
 		e, err := wire.Open(msg, pub(deviceKey))
 		if err != nil {
@@ -74,14 +82,25 @@ func (c *centre) receive(topic string, msg []byte) {
 		if c.got[what]++; c.got[what] == 1 {
 			c.order = append(c.order, what)
 		}
-		if e.Seq == c.upTo[e.Lane]+1 {
-			c.upTo[e.Lane]++
+		if c.have[e.Lane] == nil {
+			c.have[e.Lane] = map[uint64]bool{}
 		}
+		c.have[e.Lane][e.Seq] = true
+		c.settle()
 	}
 	if !c.answers {
 		return
 	}
 	c.ack("box-01", stream, centreKey)
+}
+
+// settle moves the acknowledged numbers over what is there without a hole.
+func (c *centre) settle() {
+	for l, have := range c.have {
+		for have[c.upTo[l]+1] {
+			c.upTo[l]++
+		}
+	}
 }
 
 func (c *centre) ack(device string, stream wire.StreamID, key ed25519.PrivateKey) {
@@ -178,6 +197,44 @@ type rig struct {
 	u     *uplink.Uplink
 	notes []*wire.Notice
 	n     map[wire.Lane]int
+	pad   int // bytes that each event is longer than it need be
+	store *flawed
+	times []time.Time // what OnCentreTime said
+	stop  func()      // ends Run and waits for it
+}
+
+// A flawed store is a spool that can be made to fail.
+type flawed struct {
+	*spool.Spool
+	mu   sync.Mutex
+	errs map[wire.Lane]error
+	lost map[wire.Lane]uint64
+}
+
+func (f *flawed) fail(l wire.Lane, err error)  { f.mu.Lock(); defer f.mu.Unlock(); f.errs[l] = err }
+func (f *flawed) lose(l wire.Lane, seq uint64) { f.mu.Lock(); defer f.mu.Unlock(); f.lost[l] = seq }
+
+func (f *flawed) Read(l wire.Lane, from uint64, records, bytes int) ([]spool.Record, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.errs[l]; err != nil {
+		return nil, err
+	}
+	recs, err := f.Spool.Read(l, from, records, bytes)
+	return slices.DeleteFunc(recs, func(r spool.Record) bool { return r.Seq == f.lost[l] }), err
+}
+
+// Window passes a lost event as a spool does that found it damaged.
+func (f *flawed) Window() map[wire.Lane]wire.Window {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.Spool.Window()
+	for l, seq := range f.lost {
+		if w := m[l]; seq != 0 && w.Oldest == seq {
+			m[l] = wire.Window{Oldest: seq + 1, Next: w.Next}
+		}
+	}
+	return m
 }
 
 func bubble(t *testing.T, servers []string, setup func(*testing.T) uplink.Dialer, f func(*rig)) {
@@ -189,11 +246,12 @@ func bubble(t *testing.T, servers []string, setup func(*testing.T) uplink.Dialer
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &rig{t: t, s: s, n: map[wire.Lane]int{}}
+		r := &rig{t: t, s: s, n: map[wire.Lane]int{}, store: &flawed{Spool: s, errs: map[wire.Lane]error{}, lost: map[wire.Lane]uint64{}}}
 		r.u, err = uplink.New(uplink.Options{
 			Device: "box-01", Stream: s.Stream(), Boot: s.Boot(), Servers: servers, Key: deviceKey, CentreKey: pub(centreKey),
-			Store: s, Dial: dial,
-			OnNotice: func(n *wire.Notice) { r.notes = append(r.notes, n) },
+			Store: r.store, Dial: dial,
+			OnCentreTime: func(at time.Time) { r.times = append(r.times, at) },
+			OnNotice:     func(n *wire.Notice) { r.notes = append(r.notes, n) },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -201,11 +259,19 @@ func bubble(t *testing.T, servers []string, setup func(*testing.T) uplink.Dialer
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.u.Run(ctx) }()
+		r.stop = sync.OnceFunc(func() {
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			synctest.Wait() // for the last steps of what has been told to stop
+			left := make([]byte, 1<<20)
+			if left = left[:runtime.Stack(left, true)]; bytes.Contains(left, []byte("eclipse/paho")) {
+				t.Errorf("paho outlives Run:\n%s", left)
+			}
+		})
 		f(r)
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		r.stop()
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -219,12 +285,24 @@ func (r *rig) append(l wire.Lane, times int) {
 		if _, err := r.s.Append(l, func(s spool.Slot) ([]byte, error) {
 			return wire.Seal(&wire.Event{
 				Device: "box-01", Stream: s.Stream, Lane: l, Seq: s.Seq, Prev: s.Prev, Boot: s.Boot,
-				Body: &wire.Fault{Code: "test", Detail: fmt.Sprint(r.n[l])},
+				Body:  &wire.Fault{Code: "test", Detail: fmt.Sprint(r.n[l])},
+				Extra: padding(r.pad),
 			}, deviceKey)
 		}); err != nil {
 			r.t.Fatal(err)
 		}
 	}
+}
+
+func padding(n int) wire.Extra {
+	if n == 0 {
+		return nil
+	}
+	raw, err := cbor.Marshal(make([]byte, n))
+	if err != nil {
+		panic(err)
+	}
+	return wire.Extra{uint64(99): raw}
 }
 
 // settled checks that everything has arrived and left the spool.

@@ -1,0 +1,120 @@
+package uplink_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/uplink"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// A waiting store has events that never go.
+type waiting struct {
+	window  map[wire.Lane]wire.Window
+	changed chan struct{}
+}
+
+func (w waiting) Read(wire.Lane, uint64, int, int) ([]spool.Record, error) { return nil, nil }
+func (w waiting) Ack(wire.StreamID, wire.Lane, uint64) error               { return nil }
+func (w waiting) Window() map[wire.Lane]wire.Window                        { return w.window }
+func (w waiting) Changed() <-chan struct{}                                 { return w.changed }
+
+// Devices that lose the centre at once do not come back in step: in no second
+// after the first minute do more than a tenth of them dial, or two fifths while
+// all of them have an alarm.
+func TestAFleetDoesNotComeBackInStep(t *testing.T) {
+	const devices = 500
+	for name, c := range map[string]struct {
+		lane wire.Lane
+		most int
+	}{"track": {wire.Track, devices / 10}, "alarms": {wire.Alarm, devices * 2 / 5}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				dials := map[int64]int{}
+				start := time.Now()
+				dial := func(context.Context, string) (net.Conn, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					dials[int64(time.Since(start)/time.Second)]++
+					return nil, errors.New("refused")
+				}
+				window := map[wire.Lane]wire.Window{wire.Alarm: {Oldest: 1, Next: 1}, wire.Duty: {Oldest: 1, Next: 1}, wire.Track: {Oldest: 1, Next: 1}}
+				window[c.lane] = wire.Window{Oldest: 1, Next: 9}
+				ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer stop()
+				var wg sync.WaitGroup
+				for i := range devices {
+					u, err := uplink.New(uplink.Options{
+						Device: fmt.Sprintf("box-%d", i), Servers: one, Key: deviceKey, CentreKey: pub(centreKey),
+						Store: waiting{window, make(chan struct{})}, Dial: dial,
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					wg.Go(func() { u.Run(ctx) })
+				}
+				wg.Wait()
+				worst, total := 0, 0
+				for second, n := range dials {
+					if total += n; second >= 60 {
+						worst = max(worst, n)
+					}
+				}
+				t.Logf("worst second: %d of %d devices, %d dials in ten minutes", worst, devices, total)
+				if worst > c.most {
+					t.Errorf("%d of %d devices dialled in one second: want at most %d", worst, devices, c.most)
+				}
+			})
+		})
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	good := uplink.Options{Device: "box-01", Servers: one, Key: deviceKey, CentreKey: pub(centreKey), Store: waiting{}}
+	if _, err := uplink.New(good); err != nil {
+		t.Fatal(err)
+	}
+	for want, spoil := range map[string]func(*uplink.Options){
+		`device "Box 1"`:             func(o *uplink.Options) { o.Device = "Box 1" },
+		"no server":                  func(o *uplink.Options) { o.Servers = nil },
+		`server "centre": want host`: func(o *uplink.Options) { o.Servers = []string{"a:1", "centre"} },
+		"device's key has 3 bytes":   func(o *uplink.Options) { o.Key = ed25519.PrivateKey("abc") },
+		"centre's key has 0 bytes":   func(o *uplink.Options) { o.CentreKey = nil },
+		"no store":                   func(o *uplink.Options) { o.Store = nil },
+	} {
+		o := good
+		spoil(&o)
+		if _, err := uplink.New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: want it to say %s", err, want)
+		}
+	}
+}
+
+func TestCentreTime(t *testing.T) {
+	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
+		time.Sleep(time.Second)
+		at := time.Date(2026, 11, 23, 12, 0, 0, 5e6, time.UTC)
+		for _, k := range []ed25519.PrivateKey{deviceKey, centreKey} { // the first is not to be believed
+			msg, err := wire.SealDown(&wire.Down{Device: "box-01", CentreTime: at.UnixMilli(), Body: &wire.Notice{Rev: 1, State: wire.NoticeClosed}}, k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.send("fs/v1/box-01/down", msg)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(r.times) != 1 || !r.times[0].Equal(at) {
+			t.Errorf("times %v, want only %v", r.times, at)
+		}
+	})
+}
