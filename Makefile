@@ -39,8 +39,17 @@ check:
 	go tool staticcheck ./...
 	go test -count=1 ./firmware/internal/arch
 
+# Each figure is printed under the command that makes it; ratios are to a floor
+# or a peer measured in the same run.
+BENCH := go test -run '^$$' -count=1
 bench: web
-	go test -run '^$$' -bench . -benchmem -count=1 ./...
+	$(BENCH) -bench Append ./firmware/spool
+	$(BENCH) -bench TrackBytesPerFix ./firmware/wire
+	$(BENCH) -bench Decoder ./firmware/gps
+	$(BENCH) -bench Match ./firmware/fingerprint
+	$(BENCH) -bench . ./cloud-bridge/store
+	$(BENCH) -bench AgentMemory -benchtime 1x ./sim
+	$(BENCH) -bench PressToDesk -benchtime 1x ./sim
 
 clean:
 	rm -rf dist .build $(DIST)/.built
