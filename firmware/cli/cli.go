@@ -182,7 +182,12 @@ func decodeGPS(args []string, std streams) error {
 		defer f.Close()
 		in = f
 	}
-	return gps.WriteJSON(in, std.out)
+	seen, err := gps.WriteJSON(in, std.out)
+	if err == nil && seen.Fixes == 0 {
+		fmt.Fprintf(std.err, "fengsui: gps: no fix: %d sentences read, %d passed over, %d with a wrong checksum or cut, %d with an impossible value\n",
+			seen.Good, seen.Other, seen.Checksum+seen.Cut, seen.Rejected)
+	}
+	return err
 }
 
 func listSpool(args []string, std streams) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"time"
@@ -79,29 +80,30 @@ func rounded(v float64, digits int) *float64 { v = round(v, digits); return &v }
 const rollover = 1024 * 7 * 24 * time.Hour
 
 // WriteJSON decodes r to its end and writes one JSON object a fix, a line
-// each. The error is r's or w's; a stream without a fix is none.
+// each, and returns what it has seen. The error is r's or w's; a stream
+// without a fix is none.
 //
 // As gpsd does, it takes a date before 2017 for one of a receiver that missed
 // a rollover of the week number, and adds 1,024 weeks: since 2017 there are 18
 // leap seconds. A comment line "# Date: 2015-03-18", as gpsd's logs have it,
 // says when a log was captured, and then all dates stay as they are.
-func WriteJSON(r io.Reader, w io.Writer) error {
+func WriteJSON(r io.Reader, w io.Writer) (Stats, error) {
 	in := &dated{r: r}
 	d, out := NewDecoder(in), json.NewEncoder(w)
 	eighteen := time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC)
 	for {
 		f, err := d.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return d.Stats(), nil
 		}
 		if err != nil {
-			return err
+			return d.Stats(), fmt.Errorf("gps: %w", err)
 		}
 		if !f.Time.IsZero() && f.Time.Before(eighteen) && !in.seen {
 			f.Time = f.Time.Add(rollover)
 		}
 		if err := out.Encode(f.TPV()); err != nil {
-			return err
+			return d.Stats(), fmt.Errorf("gps: %w", err)
 		}
 	}
 }

@@ -118,7 +118,7 @@ func judge(t *testing.T, logs []string) {
 			defer chk.Close()
 			theirs := positions(t, chk)
 			var b bytes.Buffer
-			if err := gps.WriteJSON(bytes.NewReader(log), &b); err != nil {
+			if _, err := gps.WriteJSON(bytes.NewReader(log), &b); err != nil {
 				t.Fatal(err)
 			}
 			ours := positions(t, &b)
