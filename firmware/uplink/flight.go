@@ -7,11 +7,15 @@ import (
 )
 
 // The window of a lane. What is in flight is in the way of a newer alarm, in
-// the buffers of a modem or of the broker, so its bytes follow the speed of the
-// link: half as many when an Ack takes longer than slowAck, twice as many when
-// it takes less than fastAck.
+// the buffers of a modem, the broker or the centre. So its bytes follow the
+// speed of the link: half as many when an Ack takes longer than slowAck, twice
+// as many when it takes less than fastAck. And its events follow the distance:
+// windowRecords, and as many more as a longer way than nearAck holds, by the
+// quickest Ack of the connection.
 const (
-	windowRecords = 64
+	windowRecords = 16
+	mostRecords   = 64
+	nearAck       = 10 * time.Millisecond
 	windowFirst   = 8 << 10
 	windowLeast   = 1 << 10 // one event is always allowed
 	windowMost    = 64 << 10
@@ -35,9 +39,10 @@ type flight struct {
 	fly   []sent // not acknowledged
 	bytes int    // of fly
 
-	window  int       // for bytes
-	fitted  time.Time // when window changed; younger events tell how it fits
-	moved   time.Time // of the last Ack that moved something, or of the first in flight
+	window  int           // for bytes
+	best    time.Duration // of the quickest Ack; zero: none yet
+	fitted  time.Time     // when window changed; younger events tell how it fits
+	moved   time.Time     // of the last Ack that moved something, or of the first in flight
 	resent  time.Time
 	resends int       // since moved
 	blocked time.Time // not read before this: the store failed
@@ -58,11 +63,18 @@ func (f *flight) restart(oldest uint64, now time.Time) {
 
 // room returns how many events and bytes may be sent.
 func (f *flight) room() (records, bytes int) {
-	records, bytes = windowRecords-len(f.fly), f.window-f.bytes
+	records, bytes = f.records()-len(f.fly), f.window-f.bytes
 	if len(f.fly) > 0 && bytes <= 0 {
 		return 0, 0
 	}
 	return records, max(bytes, 1)
+}
+
+func (f *flight) records() int {
+	if f.lane == wire.Alarm {
+		return mostRecords
+	}
+	return int(min(max(windowRecords*f.best/nearAck, windowRecords), mostRecords))
 }
 
 func (f *flight) sent(seq uint64, size int, now time.Time) {
@@ -84,6 +96,9 @@ func (f *flight) landed(oldest uint64, now time.Time) {
 	for n < len(f.fly) && f.fly[n].seq < oldest {
 		if e := f.fly[n]; e.at.After(f.fitted) {
 			took = now.Sub(e.at)
+		}
+		if way := now.Sub(f.fly[n].at); f.best == 0 || way < f.best {
+			f.best = way
 		}
 		f.bytes -= f.fly[n].size
 		n++
