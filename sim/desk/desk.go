@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // ErrAnswer means that the centre answered with an error of its own.
@@ -52,9 +51,8 @@ type Incident struct {
 
 // A Device is what the desk knows of one.
 type Device struct {
-	ID        string     `json:"id"`
-	LastHeard *time.Time `json:"last_heard"`
-	Gaps      []Gap      `json:"gaps"`
+	ID   string `json:"id"`
+	Gaps []Gap  `json:"gaps"`
 }
 
 // A Gap is a run of sequence numbers that the desk misses.

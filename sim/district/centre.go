@@ -101,19 +101,14 @@ func field(line, key string) string {
 	return ""
 }
 
-// Kill ends the process as a power cut does.
-func (c *Centre) Kill() { c.end((*process).kill) }
-
 // stop asks it to end, and kills when giveUp is closed.
-func (c *Centre) stop(giveUp <-chan struct{}) { c.end(func(p *process) { p.ask(giveUp) }) }
-
-func (c *Centre) end(how func(*process)) {
+func (c *Centre) stop(giveUp <-chan struct{}) {
 	c.mu.Lock()
 	p := c.proc
 	c.proc = nil
 	c.mu.Unlock()
 	if p != nil {
-		how(p)
+		p.ask(giveUp)
 	}
 }
 

@@ -2,6 +2,7 @@ package district
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,7 +60,10 @@ type Device struct {
 	finger  *reader   // nil: none
 	ports   []*tty.Port
 	buttons map[string]*contact
+	lying   chan struct{} // holds a token while no finger lies on the reader
+	quit    chan struct{} // closed by close
 	wg      sync.WaitGroup
+	supply  sync.Mutex // one change of the power at a time
 
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -87,8 +91,8 @@ type PressOptions struct {
 
 // Press closes a button's contact and returns when it was touched. The contact
 // opens by itself unless it is held. A press that follows another waits until
-// that is over.
-func (d *Device) Press(button string, o PressOptions) (time.Duration, error) {
+// that is over, or ctx ends.
+func (d *Device) Press(ctx context.Context, button string, o PressOptions) (time.Duration, error) {
 	c := d.buttons[button]
 	if c == nil {
 		return 0, fmt.Errorf("%w: %s has no button %q", ErrNoButton, d.ID, button)
@@ -96,35 +100,59 @@ func (d *Device) Press(button string, o PressOptions) (time.Duration, error) {
 	if o.For == 0 {
 		o.For = scenario.DefaultPress
 	}
-	if held := d.held(c); held {
-		return 0, fmt.Errorf("%w: %s of %s; release it first", ErrHeld, button, d.ID)
+	if err := d.take(ctx, c.turn); err != nil {
+		return 0, err
 	}
-	<-c.turn
-	at, rest, err := d.move(button, c, true, o.Bounce)
+	at, rest, moved, err := d.move(button, c, true, o.Bounce)
+	if err == nil && !moved {
+		err = fmt.Errorf("%w: %s of %s; release it first", ErrHeld, button, d.ID)
+	}
 	if err != nil || o.Hold {
 		c.turn <- struct{}{}
 		return at, err
 	}
-	d.wg.Go(func() {
-		defer func() { c.turn <- struct{}{} }()
-		time.Sleep(rest + o.For)
-		if _, rest, err := d.move(button, c, false, o.Bounce); err == nil {
-			time.Sleep(rest + between)
+	d.later(rest+o.For, func() {
+		if _, rest, moved, err := d.move(button, c, false, o.Bounce); err == nil && moved {
+			d.sleep(rest + between)
 		}
+		c.turn <- struct{}{}
 	})
 	return at, nil
 }
 
-func (d *Device) held(c *contact) bool {
+// take waits for a token.
+func (d *Device) take(ctx context.Context, token <-chan struct{}) error {
 	select {
-	case <-c.turn: // nobody is pressing
-	default:
-		return false
+	case <-token:
+		return nil
+	case <-d.quit:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	defer func() { c.turn <- struct{}{} }()
+}
+
+// sleep returns early when the device is closed.
+func (d *Device) sleep(lasts time.Duration) {
+	t := time.NewTimer(lasts)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-d.quit:
+	}
+}
+
+// later does something after a while, or when the device is closed.
+func (d *Device) later(after time.Duration, f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return c.closed
+	if d.closed {
+		return
+	}
+	d.wg.Go(func() {
+		d.sleep(after)
+		f()
+	})
 }
 
 // Release opens a button's contact; an open one stays so.
@@ -133,13 +161,13 @@ func (d *Device) Release(button string, bounce bool) error {
 	if c == nil {
 		return fmt.Errorf("%w: %s has no button %q", ErrNoButton, d.ID, button)
 	}
-	_, _, err := d.move(button, c, false, bounce)
+	_, _, _, err := d.move(button, c, false, bounce)
 	return err
 }
 
-// move opens or closes a contact; it returns when that began, and how long the
-// contact takes to rest.
-func (d *Device) move(button string, c *contact, closed, bounce bool) (at, rest time.Duration, err error) {
+// move opens or closes a contact; it returns when that began, how long the
+// contact takes to rest, and whether it moved at all.
+func (d *Device) move(button string, c *contact, closed, bounce bool) (at, rest time.Duration, moved bool, err error) {
 	to, other := line.Open, line.Low
 	if closed {
 		to, other = other, to
@@ -149,9 +177,9 @@ func (d *Device) move(button string, c *contact, closed, bounce bool) (at, rest 
 	defer d.mu.Unlock()
 	switch {
 	case d.closed:
-		return 0, 0, ErrClosed
+		return 0, 0, false, ErrClosed
 	case c.closed == closed:
-		return mono.Now(), 0, nil
+		return mono.Now(), 0, false, nil
 	}
 	if bounce {
 		train = line.Bounce(to, other, d.rng)
@@ -165,7 +193,7 @@ func (d *Device) move(button string, c *contact, closed, bounce bool) (at, rest 
 	}
 	d.send(child.Command{Line: d.lines[button], Train: train})
 	d.changed()
-	return at, train.Lasts(), nil
+	return at, train.Lasts(), true, nil
 }
 
 // send writes a command to the process, if there is one. The caller holds d.mu.
@@ -178,31 +206,31 @@ func (d *Device) send(c child.Command) {
 	}
 }
 
+// apart is how long a reader stays free between two fingers.
+const apart = 300 * time.Millisecond
+
 // Finger lays a finger for a while and returns when. Slot 0 is a finger that
-// the reader does not know.
-func (d *Device) Finger(slot int, lies time.Duration) (time.Duration, error) {
+// the reader does not know. A finger that follows another waits until that was
+// lifted, or ctx ends.
+func (d *Device) Finger(ctx context.Context, slot int, lies time.Duration) (time.Duration, error) {
 	if d.finger == nil {
 		return 0, fmt.Errorf("%w: %s has no fingerprint reader", ErrNoPart, d.ID)
 	}
 	if lies == 0 {
 		lies = scenario.DefaultFinger
 	}
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
-		return 0, ErrClosed
+	if err := d.take(ctx, d.lying); err != nil {
+		return 0, err
 	}
 	at := mono.Now()
-	d.finger.lay(slot)
 	d.ledger.Laid(ledger.Finger{Device: d.ID, Slot: slot, At: at})
-	d.wg.Go(func() {
-		time.Sleep(lies)
+	d.finger.lay(slot)
+	d.later(lies, func() {
 		d.ledger.Lifted(d.ID, mono.Now())
 		d.finger.lift()
-		d.changed()
+		d.sleep(apart)
+		d.lying <- struct{}{}
 	})
-	d.mu.Unlock()
-	d.changed()
 	return at, nil
 }
 
@@ -243,6 +271,8 @@ func (d *Device) feed(f func() error) error {
 // PowerCut kills the process as a power cut does, the receiver and the reader
 // with it. Without power it does nothing.
 func (d *Device) PowerCut() {
+	d.supply.Lock()
+	defer d.supply.Unlock()
 	d.mu.Lock()
 	p := d.proc
 	was := d.power
@@ -280,6 +310,8 @@ func (d *Device) ended(at time.Duration) {
 
 // PowerRestore starts a process on the same data. With power it does nothing.
 func (d *Device) PowerRestore() error {
+	d.supply.Lock()
+	defer d.supply.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.power || d.closed {
@@ -334,7 +366,7 @@ func (d *Device) mind(p *process) {
 	}
 	d.log.Error("the device's process ended by itself", "err", p.err, "log", d.logPath)
 	d.ended(mono.Now())
-	time.Sleep(respawn)
+	d.sleep(respawn)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.power && d.proc == nil && !d.closed {
@@ -420,6 +452,7 @@ func (d *Device) close(giveUp <-chan struct{}) error {
 		return nil
 	}
 	d.closed = true
+	close(d.quit)
 	p := d.proc
 	d.proc = nil
 	d.mu.Unlock()

@@ -25,6 +25,7 @@ type receiver struct {
 	device string
 	out    io.Writer
 	fixes  *ledger.Ledger
+	change sync.Mutex // one change of the feed at a time
 
 	mu      sync.Mutex
 	powered bool
@@ -72,6 +73,8 @@ func (r *receiver) power(on bool) {
 
 // feed replaces what the receiver says.
 func (r *receiver) feed(what string, run func(ctx context.Context)) {
+	r.change.Lock()
+	defer r.change.Unlock()
 	r.halt()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

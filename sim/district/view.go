@@ -2,7 +2,6 @@ package district
 
 import (
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/fengsui/fengsui/sim/lampwatch"
@@ -119,6 +118,3 @@ func lamps(v lampwatch.View, now time.Duration) *Lamps {
 	}
 	return l
 }
-
-// Slots returns the slots of the fingers that the reader knows.
-func (d *Device) Slots() []int { return slices.Sorted(maps.Keys(d.Spec.Fingers)) }

@@ -233,7 +233,7 @@ func pressed(d *district.Device, r *http.Request, o options) error {
 	case verb == "press" && o.hold && o.lasts != 0:
 		return bad(http.StatusUnprocessableEntity, "for", o.lasts.String(), "either hold=true, until release, or for")
 	case verb == "press":
-		_, err := d.Press(name, district.PressOptions{Bounce: o.bounce, Hold: o.hold, For: o.lasts})
+		_, err := d.Press(r.Context(), name, district.PressOptions{Bounce: o.bounce, Hold: o.hold, For: o.lasts})
 		return err
 	case verb == "release" && (o.hold || o.lasts != 0):
 		return bad(http.StatusUnprocessableEntity, "hold", "", "no option of release but bounce")
@@ -253,7 +253,7 @@ func finger(d *district.Device, r *http.Request, o options) error {
 	if err != nil || slot < 0 || slot > 65535 {
 		return bad(http.StatusUnprocessableEntity, "slot", text, "a slot's number, or unknown for a finger that the reader does not know")
 	}
-	_, err = d.Finger(slot, o.lasts)
+	_, err = d.Finger(r.Context(), slot, o.lasts)
 	return err
 }
 

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -80,7 +79,15 @@ func Run(ctx context.Context, s *scenario.Scenario, d *district.District, out io
 	if err != nil {
 		return nil, err
 	}
-	p.report.finish(p, account, end)
+	devices, err := d.Desk.Devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gaps := make(map[string]int)
+	for _, dev := range devices {
+		gaps[dev.ID] = len(dev.Gaps)
+	}
+	p.report.finish(p, account, gaps, end)
 	return p.report, nil
 }
 
@@ -169,11 +176,11 @@ func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
 	}
 	switch st.Do {
 	case "press":
-		_, err = dev.Press(*st.Button, district.PressOptions{Bounce: is(st.Bounce), Hold: is(st.Hold), For: duration(st.For)})
+		_, err = dev.Press(ctx, *st.Button, district.PressOptions{Bounce: is(st.Bounce), Hold: is(st.Hold), For: duration(st.For)})
 	case "release":
 		err = dev.Release(*st.Button, is(st.Bounce))
 	case "finger":
-		_, err = dev.Finger(*st.Slot, duration(st.For))
+		_, err = dev.Finger(ctx, *st.Slot, duration(st.For))
 	case "link cut":
 		err = dev.Link(link.Cut)
 	case "link restore":
@@ -199,11 +206,7 @@ func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
 		if st.Speed != nil {
 			speed = *st.Speed
 		}
-		path := *st.Log
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(p.s.Dir, path)
-		}
-		err = dev.Replay(path, speed)
+		err = dev.Replay(p.s.LogPath(*st.Log), speed)
 	case "acknowledge", "dispatch", "close":
 		err = p.act(ctx, st, id)
 	default:

@@ -61,6 +61,7 @@ type StepReport struct {
 // A DeviceReport is about one device.
 type DeviceReport struct {
 	Crashes int `json:"crashes"` // how often its process ended by itself
+	Gaps    int `json:"gaps"`    // runs of sequence numbers that the desk misses
 }
 
 func ms(d time.Duration) float64 { return math.Round(float64(d)/float64(time.Microsecond)) / 1000 }
@@ -77,14 +78,14 @@ func latency(sample []time.Duration) Latency {
 }
 
 // finish fills the report.
-func (r *Report) finish(p *player, a ledger.Account, end time.Duration) {
+func (r *Report) finish(p *player, a ledger.Account, gaps map[string]int, end time.Duration) {
 	r.Account = a
 	r.DurationMS = ms(end - p.zero)
 	r.Devices = make(map[string]DeviceReport)
 	crashes := 0
 	for _, id := range p.d.IDs() {
 		if dev, err := p.d.Device(id); err == nil {
-			r.Devices[id] = DeviceReport{dev.Crashes()}
+			r.Devices[id] = DeviceReport{dev.Crashes(), gaps[id]}
 			crashes += dev.Crashes()
 		}
 	}

@@ -268,6 +268,9 @@ func (c check) names() {
 			c.bad("button", *st.Button, want)
 		}
 	}
+	if st.Log != nil && !c.s.there(c.s.LogPath(*st.Log)) {
+		c.bad("log", *st.Log, "the path of a receiver's log, from the scenario's folder: there is no file "+c.s.LogPath(*st.Log))
+	}
 	without := func(part, why string) {
 		c.bad("device", *st.Device, fmt.Sprintf("a device with %s: %s", part, why))
 	}

@@ -2,7 +2,7 @@
 // is done to them, and what is expected to come of it. The format is described
 // in this comment; the files in sim/scenarios are examples of all of it.
 //
-// It runs nothing: package play does. It opens no file but the scenario.
+// It runs nothing: package play does.
 //
 // # A scenario
 //
@@ -54,9 +54,10 @@
 //	dispatch        device, unit           by, kind
 //	close           device, code           by, kind, note
 //
-// press closes the button's contact and opens it again after for (default
+// The steps of one device are done one after another. press closes the button's contact and opens it again after for (default
 // 200ms), or keeps it closed until a release when hold is true; with bounce the
-// contact bounces for up to 20 ms at each change. finger lays a finger on the
+// contact bounces for up to 20 ms at each change; a press that follows another
+// of the same button waits until that is over. finger lays a finger on the
 // reader and lifts it after for; slot 0 is a finger that the reader does not
 // know. park stops a car where it is; lose fix blinds its receiver; replay
 // feeds the receiver's log of that path (relative to the scenario's file) at
@@ -123,6 +124,15 @@ type Scenario struct {
 	Dir string
 
 	district map[string]Device
+	there    func(log string) bool
+}
+
+// LogPath returns where a replay's log is.
+func (s *Scenario) LogPath(log string) string {
+	if filepath.IsAbs(log) {
+		return log
+	}
+	return filepath.Join(s.Dir, log)
 }
 
 // A Device is an alarm box or a patrol car of the simulated district.
@@ -232,13 +242,21 @@ func Load(path string, district map[string]Device) (*Scenario, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
-	return Parse(path, b, district)
+	return parse(path, b, district, func(log string) bool {
+		st, err := os.Stat(log)
+		return err == nil && st.Mode().IsRegular()
+	})
 }
 
-// Parse checks a document; path stands for the file in errors, and logs are
-// found from its folder. The error is a *strictyaml.Error.
+// Parse checks a document, but not whether the logs that it names are there;
+// path stands for the file in errors, and logs are found from its folder. The
+// error is a *strictyaml.Error.
 func Parse(path string, data []byte, district map[string]Device) (*Scenario, error) {
-	s := &Scenario{Seed: 1, Limit: Duration(2 * time.Minute), Dir: filepath.Dir(path), district: district}
+	return parse(path, data, district, func(string) bool { return true })
+}
+
+func parse(path string, data []byte, district map[string]Device, there func(log string) bool) (*Scenario, error) {
+	s := &Scenario{Seed: 1, Limit: Duration(2 * time.Minute), Dir: filepath.Dir(path), district: district, there: there}
 	if err := strictyaml.Decode(path, data, s); err != nil {
 		return nil, err
 	}
