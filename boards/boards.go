@@ -1,6 +1,7 @@
 // Package boards holds what is known of each board as data: which GPIO line
 // and header pin serves which role, which serial port, which binary runs. One
-// folder a board, read by a strict loader.
+// folder a board, read by a strict loader; each part of a file names the
+// source that it comes from.
 //
 // It drives nothing and picks nothing: a device's configuration names a board,
 // and takes from it the lines that it does not name itself.
@@ -25,64 +26,152 @@ var ErrUnknown = errors.New("unknown board")
 
 // A Board is what a board.yaml says.
 type Board struct {
-	Name    string          `yaml:"name" required:"true"`
-	Arch    string          `yaml:"arch" required:"true" oneof:"arm|arm64|amd64"`
-	ARM     int             `yaml:"goarm" min:"6" max:"7"` // with arch arm
-	Support string          `yaml:"support" required:"true" oneof:"run here|built|described"`
-	Header  int             `yaml:"header_pins" min:"1" max:"200"` // pins that Lines may name
-	Lines   map[string]Line `yaml:"lines" required:"true"`         // by role
-	UARTs   map[string]UART `yaml:"uarts"`                         // by role: gps, fingerprint
-	Sources []string        `yaml:"sources" required:"true"`       // where the values come from
+	Name     string            `yaml:"name" required:"true"`
+	Arch     string            `yaml:"arch" required:"true" oneof:"arm|arm64|amd64|any"`
+	ARM      int               `yaml:"goarm" min:"6" max:"7"` // with arch arm
+	Support  string            `yaml:"support" required:"true" oneof:"run here|built|described"`
+	Profiles []string          `yaml:"profiles" required:"true" oneof:"alarm-box|patrol-car"` // those that it has all roles for
+	Header   []string          `yaml:"header"`                                                // what is at pins 1, 2, 3 …
+	Lines    map[string]Line   `yaml:"lines" required:"true"`                                 // by role
+	UARTs    map[string]UART   `yaml:"uarts"`                                                 // by role: gps, fingerprint
+	Sources  map[string]string `yaml:"sources" required:"true"`                               // by the key above that they are for
 }
 
-// A Line is a GPIO line and the header pin that it comes out at.
+// A Line is a GPIO line: its name, or CHIP:NUMBER where lines have no names.
 type Line struct {
-	Line string `yaml:"line" required:"true"`
-	Pin  int    `yaml:"pin" required:"true" min:"1" max:"200"`
+	Line   string `yaml:"line" required:"true"`
+	Pin    int    `yaml:"pin" min:"1" max:"200"`       // where it comes out, on a board with a header
+	Active string `yaml:"active" oneof:"high|low"`     // the level of pressed, or lit: by default low for an input, high for an output
+	Pull   string `yaml:"pull" oneof:"up|down|none"`   // of an input, by default up
+	Reset  string `yaml:"reset" oneof:"up|down|float"` // the pull from power-on until the agent sets the line up
 }
 
-// A UART is a serial port and the header pins that it comes out at; zero pins
+// A UART is a serial port and the header pins that it comes out at; no pins
 // mean a plug, such as a USB adapter's.
 type UART struct {
 	Port string `yaml:"port" required:"true"`
-	TX   int    `yaml:"tx_pin"`
-	RX   int    `yaml:"rx_pin"`
+	TX   int    `yaml:"tx_pin" min:"1" max:"200"`
+	RX   int    `yaml:"rx_pin" min:"1" max:"200"`
 }
 
-// roles are those that a line may have.
-var roles = []string{"panic", "fire", "medical", "tamper", "mains", "battery-low", "red", "amber", "green", "siren"}
+// InputRoles returns the roles of lines that are read.
+func InputRoles() []string {
+	return []string{"panic", "fire", "medical", "tamper", "mains", "battery-low"}
+}
 
-// Validate checks what concerns several fields.
+// OutputRoles returns the roles of lines that are driven.
+func OutputRoles() []string { return []string{"red", "amber", "green", "siren"} }
+
+// roles returns the lines and the UARTs that a profile must have.
+func roles(profile string) (lines, uarts []string) {
+	switch profile {
+	case "alarm-box":
+		return []string{"panic", "red", "amber", "green", "siren"}, nil
+	case "patrol-car":
+		return nil, []string{"gps", "fingerprint"}
+	}
+	return nil, nil
+}
+
+// Validate checks what concerns several fields, and fills the defaults of the
+// lines.
 func (b *Board) Validate(r *strictyaml.Report) {
 	lines, pins := make(map[string]string), make(map[int]string)
 	take := func(field string, pin int) {
-		switch other := pins[pin]; {
-		case pin == 0:
-		case pin > b.Header:
-			r.Add(field, pin, fmt.Sprintf("a pin from 1 to %d", b.Header))
-		case other != "":
+		if pin == 0 {
+			return
+		}
+		if other := pins[pin]; other != "" {
 			r.Add(field, pin, "a pin that is not used by "+other)
+		} else if pin > len(b.Header) {
+			r.Add(field, pin, fmt.Sprintf("one of the header's %d pins", len(b.Header)))
 		}
 		pins[pin] = field
 	}
+	outputs := OutputRoles()
+	all := append(InputRoles(), outputs...)
 	for _, role := range slices.Sorted(maps.Keys(b.Lines)) {
-		l := b.Lines[role]
-		field := "lines." + role
-		if !slices.Contains(roles, role) {
-			r.Add(field, role, "a role: "+strings.Join(roles, ", "))
+		l, field := b.Lines[role], "lines."+role
+		isOutput := slices.Contains(outputs, role)
+		if !slices.Contains(all, role) {
+			r.Add(field, role, "a role: "+strings.Join(all, ", "))
 		}
 		if other := lines[l.Line]; other != "" {
 			r.Add(field+".line", l.Line, "a line that is not used by "+other)
 		}
 		lines[l.Line] = field
 		take(field+".pin", l.Pin)
+		if len(b.Header) > 0 && l.Pin == 0 {
+			r.Add(field+".pin", "", "the header's pin of this line")
+		}
+		if l.Pin > 0 && l.Pin <= len(b.Header) && b.Header[l.Pin-1] != l.Line {
+			r.Add(field+".line", l.Line, fmt.Sprintf("%s, which is at pin %d", b.Header[l.Pin-1], l.Pin))
+		}
+		if isOutput && l.Pull != "" {
+			r.Add(field+".pull", l.Pull, "no pull on an output")
+		}
+		b.Lines[role] = l.withDefaults(isOutput)
+		if l := b.Lines[role]; isOutput && (l.Active == "high" && l.Reset == "up" || l.Active == "low" && l.Reset == "down") {
+			r.Add(field+".reset", l.Reset, "a line that rests dark: before the agent runs this lamp would say what is not so")
+		}
 	}
 	for _, role := range slices.Sorted(maps.Keys(b.UARTs)) {
+		if role != "gps" && role != "fingerprint" {
+			r.Add("uarts."+role, role, "a role: gps, fingerprint")
+		}
 		take("uarts."+role+".tx_pin", b.UARTs[role].TX)
 		take("uarts."+role+".rx_pin", b.UARTs[role].RX)
 	}
 	if (b.Arch == "arm") != (b.ARM != 0) {
 		r.Add("goarm", b.ARM, "6 or 7 with arch arm, and none with others")
+	}
+	b.complete(r)
+	b.sourced(r)
+}
+
+func (l Line) withDefaults(output bool) Line {
+	switch {
+	case l.Active == "" && output:
+		l.Active = "high"
+	case l.Active == "":
+		l.Active = "low"
+	}
+	if l.Pull == "" && !output {
+		l.Pull = "up"
+	}
+	return l
+}
+
+// complete checks that each profile has all of its roles.
+func (b *Board) complete(r *strictyaml.Report) {
+	for i, profile := range b.Profiles {
+		at := fmt.Sprintf("profiles.%d", i)
+		lines, uarts := roles(profile)
+		for _, role := range lines {
+			if _, ok := b.Lines[role]; !ok {
+				r.Add(at, profile, "a profile that this board has all lines for; it has none for "+role)
+			}
+		}
+		for _, role := range uarts {
+			if _, ok := b.UARTs[role]; !ok {
+				r.Add(at, profile, "a profile that this board has all serial ports for; it has none for "+role)
+			}
+		}
+	}
+}
+
+// sourced checks that all that is said has a source, and nothing else.
+func (b *Board) sourced(r *strictyaml.Report) {
+	need := map[string]bool{"arch": true, "lines": true, "header": len(b.Header) > 0, "uarts": len(b.UARTs) > 0}
+	for _, key := range slices.Sorted(maps.Keys(need)) {
+		if need[key] && strings.TrimSpace(b.Sources[key]) == "" {
+			r.Add("sources."+key, "", "where the values of "+key+" come from")
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(b.Sources)) {
+		if !need[key] {
+			r.Add("sources."+key, key, "a part that this file has: arch, header, lines, uarts")
+		}
 	}
 }
 
