@@ -1,13 +1,18 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fengsui/fengsui/boards"
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/wire"
 )
 
 const key = "8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394"
@@ -24,6 +29,23 @@ func TestExampleLoads(t *testing.T) {
 	c, err := config.Load("example.yaml")
 	if err != nil {
 		t.Fatal(err)
+	}
+	// The values that it shows are the defaults, and the board's.
+	d, err := config.Parse("c", []byte(`device: box-01
+profile: alarm-box
+data: /perm/fengsui
+board: rpi-zero-2w
+centre: {servers: [mqtt://10.20.0.1, mqtt://10.20.0.2], key: `+key+`}
+buttons: {panic: {kind: panic}, fire: {kind: fire}, hush: {line: GPIO22, kind: panic, silent: true}}
+siren: {}
+gps: {}
+fingerprint: {officers: {1: P-1001, 2: P-1002}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(d, c); diff != "" {
+		t.Error(diff)
 	}
 	if c.Centre.Servers[1] != "10.20.0.2:1883" || !c.Buttons["hush"].Silent || c.Fingerprint.Officers[2] != "P-1002" {
 		t.Errorf("got %+v", c)
@@ -49,49 +71,123 @@ profile: alarm-box
 board: rpi-zero-2w
 data: /perm
 centre: {servers: [mqtt://c], key: `+key+`}
-buttons: {panic: {kind: panic}, fire: {line: GPIO26, kind: fire}}
-lamps: {red: {}, amber: {active: low}, green: {}}
+buttons: {panic: {kind: panic, active: high}, fire: {line: GPIO5, kind: fire}}
+lamps: {amber: {active: low}}
 siren: {}
 gps: {}
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Buttons["panic"].Line != "GPIO17" || c.Buttons["fire"].Line != "GPIO26" || c.Lamps.Green.Line != "GPIO13" ||
-		c.Siren.Line != "GPIO19" || c.GPS.Port != "/dev/serial0" {
+	if c.Buttons["panic"] != (config.Button{Line: "GPIO17", Active: "high", Pull: "up", Kind: config.AlarmKind(wire.Panic)}) ||
+		c.Buttons["fire"].Line != "GPIO5" || c.Lamps.Green.Line != "GPIO26" || c.Lamps.Green.Active != "high" ||
+		*c.Lamps.Amber != (config.Line{Line: "GPIO16", Active: "low"}) || c.Siren.Line != "GPIO13" || c.GPS.Port != "/dev/serial0" {
 		t.Errorf("got %+v", c)
+	}
+	car := strings.NewReplacer("alarm-box", "patrol-car", "data: /perm", "data: /perm\nboard: virt\ngps: {}", "line: A, ", "").Replace(minimal)
+	if c, err = config.Parse("c", []byte(car)); err != nil {
+		t.Fatal(err)
+	}
+	if b := c.Buttons["panic"]; b.Active != "high" || b.Pull != "none" || b.Line != "9030000.pl061:4" || c.GPS.Port != "/dev/ttyS0" {
+		t.Errorf("got %+v", b)
 	}
 }
 
-func TestRefusals(t *testing.T) {
-	for name, c := range map[string]struct{ old, new, want string }{
-		"unknown key":       {"data: /perm", "data: /perm\nbutons: {}", `c:4: field "butons": want a known key: device, profile`},
-		"device":            {"box-01", "Box_01", `c:1: field "device": value "Box_01": want a device id`},
-		"profile":           {"alarm-box", "toaster", `c:2: field "profile": value "toaster": want one of alarm-box, patrol-car`},
-		"no data":           {"data: /perm\n", "", `field "data": want a folder`},
-		"scheme":            {"mqtt://c", "tcp://c", `field "centre.servers.0": value "tcp://c": want`},
-		"port":              {"mqtt://c", "mqtt://c:99999", `value "mqtt://c:99999": want`},
-		"no servers":        {"[mqtt://c]", "[]", `field "centre.servers": value "": want one or more of mqtt://host:port`},
-		"short key":         {key, "abcd", `field "centre.key": value "abcd": want the centre's Ed25519 public key`},
-		"kind":              {"kind: panic", "kind: flood", `field "buttons.panic.kind": value "flood": want panic, fire or medical`},
-		"no line":           {"{line: R}", "{}", `field "lamps.red.line": value "": want a GPIO line such as GPIO17, or a board`},
-		"unknown board":     {"data: /perm", "data: /perm\nboard: toaster", `field "board": value "toaster": want one of rpi-zero-2w, rpi-zero-w`},
-		"no port":           {"data: /perm", "data: /perm\ngps: {}", `field "gps.port": value "": want a serial port's path`},
-		"line twice":        {"{line: Y}", "{line: A}", `field "lamps.amber.line": value "A": want a line that is not used by buttons.panic.line`},
-		"lamp missing":      {", green: {line: G}", "", `field "lamps": value "": want red, amber and green`},
-		"no button":         {"buttons: {panic: {line: A, kind: panic}}\n", "", `field "buttons": value "": want at least one`},
-		"pull on a lamp":    {"{line: R}", "{line: R, pull: up}", `field "lamps.red.pull": value "up": want no pull`},
-		"car without gps":   {"alarm-box", "patrol-car", `field "gps": value "": want a receiver`},
-		"track batch":       {"data: /perm", "data: /perm\ntrack: {batch: 0}", `field "track.batch": value "0": want an integer from 1 to 600`},
-		"health":            {"data: /perm", "data: /perm\nhealth: {every: 1h}", `want a duration from 5s to 10m`},
-		"baud":              {"data: /perm", "data: /perm\ngps: {port: p, baud: fast}", `field "gps.baud": value "fast": want an integer from 1200 to 921600`},
-		"officer's slot":    {"data: /perm", "data: /perm\nfingerprint: {port: p, officers: {-1: x}}", `field "fingerprint.officers.-1": value "-1": want a slot`},
-		"one port for both": {"data: /perm", "data: /perm\ngps: {port: p}\nfingerprint: {port: p, officers: {1: x}}", `field "fingerprint.port": value "p": want a port`},
-	} {
-		_, err := config.Parse("c", []byte(strings.Replace(minimal, c.old, c.new, 1)))
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s:\n got %v\nwant %s", name, err, c.want)
+// The profiles of the boards are those of the configuration, and a board's
+// profile needs nothing but the board.
+func TestEveryBoardServesItsProfiles(t *testing.T) {
+	for _, name := range boards.Names() {
+		b, err := boards.Load(name)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, profile := range b.Profiles {
+			doc := "device: d\nprofile: " + profile + "\nboard: " + name + "\ndata: /perm\ncentre: {servers: [mqtt://c], key: " + key + "}\n"
+			switch profile {
+			case config.AlarmBox:
+				doc += "buttons: {panic: {kind: panic}}\nsiren: {}\n"
+			case config.PatrolCar:
+				doc += "gps: {}\nfingerprint: {officers: {1: x}}\n"
+			}
+			if _, err := config.Parse("c", []byte(doc)); err != nil {
+				t.Errorf("%s as %s: %v", name, profile, err)
+			}
+		}
+	}
+}
+
+const keys = "device, profile, data, board, drill, centre, buttons, lamps, siren, gps, fingerprint, track, health"
+
+// Every message, word for word.
+func TestRefusals(t *testing.T) {
+	const fp = "data: /perm\nfingerprint: "
+	for name, c := range map[string]struct{ old, new, want string }{
+		"unknown key":       {"data: /perm", "data: /perm\nbutons: {}", `c:4: field "butons": want a known key: ` + keys + `; the nearest is buttons`},
+		"no device":         {"device: box-01\n", "", `c:1: field "device": want a device id: 1 to 32 of a-z, 0-9 and '-'; the key is missing`},
+		"device":            {"box-01", "Box_01", `c:1: field "device": value "Box_01": want a device id: 1 to 32 of a-z, 0-9 and '-', not beginning with '-'`},
+		"profile":           {"alarm-box", "toaster", `c:2: field "profile": value "toaster": want one of alarm-box, patrol-car`},
+		"profile nearly":    {"alarm-box", "alarmbox", `c:2: field "profile": value "alarmbox": want one of alarm-box, patrol-car; the nearest is alarm-box`},
+		"no data":           {"data: /perm\n", "", `c:1: field "data": want a folder for the spool and the key; the key is missing`},
+		"empty data":        {"/perm", "''", `c:3: field "data": value "": want a folder for the spool and the key`},
+		"no centre":         {"centre: {servers: [mqtt://c], key: " + key + "}\n", "", `c:1: field "centre": want a value; the key is missing`},
+		"drill":             {"data: /perm", "data: /perm\ndrill: maybe", `c:4: field "drill": value "maybe": want true or false`},
+		"scheme":            {"mqtt://c", "tcp://c", `c:4: field "centre.servers.0": value "tcp://c": want one or more of mqtt://host:port`},
+		"port":              {"mqtt://c", "mqtt://c:99999", `c:4: field "centre.servers.0": value "mqtt://c:99999": want one or more of mqtt://host:port`},
+		"path":              {"mqtt://c", "mqtt://c/a", `c:4: field "centre.servers.0": value "mqtt://c/a": want one or more of mqtt://host:port`},
+		"password":          {"mqtt://c", "mqtt://u:p@c", `c:4: field "centre.servers.0": value "mqtt://u:p@c": want one or more of mqtt://host:port`},
+		"fragment":          {"mqtt://c", "mqtt://c#x", `c:4: field "centre.servers.0": value "mqtt://c#x": want one or more of mqtt://host:port`},
+		"no servers":        {"[mqtt://c]", "[]", `c:4: field "centre.servers": value "": want one or more of mqtt://host:port`},
+		"one server twice":  {"[mqtt://c]", "[mqtt://c, mqtt://c:1883]", `c:4: field "centre.servers.1": value "c:1883": want another server than centre.servers.0`},
+		"one server":        {"[mqtt://c]", "mqtt://c", `c:4: field "centre.servers": value "mqtt://c": want one or more of mqtt://host:port`},
+		"short key":         {key, "abcd", `c:4: field "centre.key": value "abcd": want the centre's Ed25519 public key, 64 hexadecimal digits`},
+		"kind":              {"kind: panic", "kind: flood", `c:5: field "buttons.panic.kind": value "flood": want panic, fire or medical`},
+		"no kind":           {", kind: panic", "", `c:5: field "buttons.panic.kind": want panic, fire or medical; the key is missing`},
+		"button's name":     {"{panic:", "{Panic!:", `c:5: field "buttons.Panic!": value "Panic!": want a button's name: 1 to 32 of a-z, 0-9 and '-', not beginning with '-'`},
+		"active":            {"line: A", "line: A, active: up", `c:5: field "buttons.panic.active": value "up": want one of high, low`},
+		"pull":              {"line: A", "line: A, pull: high", `c:5: field "buttons.panic.pull": value "high": want one of up, down, none`},
+		"no line":           {"{line: R}", "{}", `c:6: field "lamps.red.line": value "": want a GPIO line such as GPIO17, or a board that has one for this role`},
+		"unknown board":     {"data: /perm", "data: /perm\nboard: toaster", `c:4: field "board": value "toaster": want one of rpi-zero-2w, rpi-zero-w, sim, virt`},
+		"no port":           {"data: /perm", "data: /perm\ngps: {}", `c:4: field "gps.port": value "": want a serial port's path, or a board that has one`},
+		"line twice":        {"{line: Y}", "{line: A}", `c:6: field "lamps.amber.line": value "A": want a line that is not used by buttons.panic.line`},
+		"siren's line":      {"data: /perm", "data: /perm\nsiren: {line: R}", `c:4: field "siren.line": value "R": want a line that is not used by lamps.red.line`},
+		"siren's limit":     {"data: /perm", "data: /perm\nsiren: {line: S, limit: 1h}", `c:4: field "siren.limit": value "1h": want a duration from 1s to 15m`},
+		"a UART's line":     {"data: /perm", "data: /perm\nboard: rpi-zero-w\ngps: {}\nsiren: {line: GPIO15}", `c:6: field "siren.line": value "GPIO15": want a line that is not used by gps.port`},
+		"lamp missing":      {", green: {line: G}", "", `c:6: field "lamps": value "": want red, amber and green beside a button: the presser must see three things`},
+		"an output's role":  {"buttons: {panic: {line: A,", "board: sim\nbuttons: {siren: {", `c:6: field "buttons.siren.line": value "": want a GPIO line such as GPIO17, or a board that has one for this role`},
+		"no button":         {"buttons: {panic: {line: A, kind: panic}}\n", "", `c:1: field "buttons": value "": want at least one button on an alarm-box`},
+		"pull on a lamp":    {"{line: R}", "{line: R, pull: up}", `c:6: field "lamps.red.pull": want a known key: line, active`},
+		"car without gps":   {"alarm-box", "patrol-car", `c:1: field "gps": value "": want a receiver on a patrol-car`},
+		"track batch":       {"data: /perm", "data: /perm\ntrack: {batch: 0}", `c:4: field "track.batch": value "0": want an integer from 1 to 600`},
+		"track close":       {"data: /perm", "data: /perm\ntrack: {close_after: 5}", `c:4: field "track.close_after": value "5": want a duration such as "5s", "1m30s" or "80ms"`},
+		"track still":       {"data: /perm", "data: /perm\ntrack: {still_every: 1ms}", `c:4: field "track.still_every": value "1ms": want a duration from 1s to 10m`},
+		"health":            {"data: /perm", "data: /perm\nhealth: {every: 1h}", `c:4: field "health.every": value "1h": want a duration from 5s to 10m`},
+		"baud":              {"data: /perm", "data: /perm\ngps: {port: p, baud: fast}", `c:4: field "gps.baud": value "fast": want an integer from 1200 to 921600`},
+		"sensor's baud":     {"data: /perm", fp + "{port: p, baud: 10000, officers: {}}", `c:4: field "fingerprint.baud": value "10000": want 9600 times 1 to 12`},
+		"sensor's password": {"data: /perm", fp + "{port: p, password: -1, officers: {}}", `c:4: field "fingerprint.password": value "-1": want an integer from 0 to 4294967295`},
+		"score":             {"data: /perm", fp + "{port: p, min_score: 0, officers: {}}", `c:4: field "fingerprint.min_score": value "0": want an integer from 1 to 1000`},
+		"no officers":       {"data: /perm", fp + "{port: p}", `c:4: field "fingerprint.officers": want officers' ids of 1 to 64 bytes, each behind its slot; the key is missing`},
+		"officer's slot":    {"data: /perm", fp + "{port: p, officers: {-1: x}}", `c:4: field "fingerprint.officers.-1": value "-1": want a slot from 0 to 65535`},
+		"officer's id":      {"data: /perm", fp + "{port: p, officers: {1: ' '}}", `c:4: field "fingerprint.officers.1": value " ": want officers' ids of 1 to 64 bytes, each behind its slot`},
+		"sensor's port":     {"data: /perm", fp + "{officers: {1: x}}", `c:4: field "fingerprint.port": value "": want a serial port's path, or a board that has one`},
+		"one port for both": {"data: /perm", "data: /perm\ngps: {port: p}\nfingerprint: {port: p, officers: {1: x}}", `c:5: field "fingerprint.port": value "p": want a port that is not used by gps.port`},
+	} {
+		if !strings.Contains(minimal, c.old) {
+			t.Fatalf("%s: nothing to replace", name)
+		}
+		_, err := config.Parse("c", []byte(strings.Replace(minimal, c.old, c.new, 1)))
+		if got := fmt.Sprint(err); err == nil && c.want != "" || err != nil && got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
+		}
+	}
+}
+
+func TestSeveralMistakesAtOnce(t *testing.T) {
+	_, err := config.Parse("c", []byte(strings.NewReplacer("box-01", "Box", "line: Y", "line: R", "mqtt://c", "mqtt://c, mqtt://c").Replace(minimal)))
+	const want = `c:1: field "device": value "Box": want a device id: 1 to 32 of a-z, 0-9 and '-', not beginning with '-'
+c:4: field "centre.servers.1": value "c:1883": want another server than centre.servers.0
+c:6: field "lamps.red.line": value "R": want a line that is not used by lamps.amber.line`
+	if fmt.Sprint(err) != want {
+		t.Errorf("got %v\nwant %s", err, want)
 	}
 }
 
@@ -105,6 +201,7 @@ func TestLoadNamesTheFile(t *testing.T) {
 	}
 }
 
+// What is accepted is whole: every part has its line or port, none twice.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal))
 	b, err := os.ReadFile("example.yaml")
@@ -114,7 +211,31 @@ func FuzzParse(f *testing.F) {
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		c, err := config.Parse("c", in)
-		if err == nil && (c.Device == "" || len(c.Centre.Servers) == 0 || len(c.Centre.Key) != 32) {
+		if err != nil {
+			return
+		}
+		used := make(map[string]bool)
+		line := func(l, active string) {
+			if l == "" || used[l] || active != "low" && active != "high" {
+				t.Errorf("line %q, active %q, used %v", l, active, used[l])
+			}
+			used[l] = true
+		}
+		for _, b := range c.Buttons {
+			line(b.Line, b.Active)
+		}
+		for _, l := range c.Lamps.ByName() {
+			line(l.Line, l.Active)
+		}
+		if c.Siren != nil {
+			line(c.Siren.Line, c.Siren.Active)
+			if c.Siren.Limit <= 0 {
+				t.Errorf("siren's limit %v", c.Siren.Limit)
+			}
+		}
+		if len(c.Buttons) > 0 && len(c.Lamps.ByName()) < 3 || wire.ValidDevice(c.Device) != nil || c.Data == "" ||
+			len(c.Centre.Servers) == 0 || len(c.Centre.Key) != 32 || c.GPS != nil && (c.GPS.Port == "" || c.GPS.Baud < 1200) ||
+			c.Fingerprint != nil && (c.Fingerprint.Port == "" || c.Fingerprint.Baud < 9600) || c.Track.Batch < 1 || c.Health.Every <= 0 {
 			t.Errorf("accepted %+v", c)
 		}
 	})

@@ -1,0 +1,225 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fengsui/fengsui/boards"
+	"github.com/fengsui/fengsui/boards/strictyaml"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+const (
+	defaultSiren    = Duration(3 * time.Minute)
+	defaultGPSBaud  = 9600
+	defaultFPBaud   = 57600
+	defaultMinScore = 50
+)
+
+// The sensor's speed is 9600 baud times 1 to 12 (ZFM-20 user manual, system
+// parameters, baud rate control).
+const fpBaudUnit, fpBaudTimes = 9600, 12
+
+const (
+	wantLine = "a GPIO line such as GPIO17, or a board that has one for this role"
+	wantPort = "a serial port's path, or a board that has one"
+)
+
+// Validate checks what concerns several fields, and fills defaults of parts
+// that are there.
+func (c *Config) Validate(r *strictyaml.Report) {
+	if wire.ValidDevice(c.Device) != nil {
+		r.Add("device", c.Device, "a device id: 1 to 32 of a-z, 0-9 and '-', not beginning with '-'")
+	}
+	if len(c.Centre.Servers) == 0 {
+		r.Add("centre.servers", "", "one or more of mqtt://host:port")
+	}
+	for i, s := range c.Centre.Servers {
+		if first := slices.Index(c.Centre.Servers, s); first < i {
+			r.Add("centre.servers."+strconv.Itoa(i), s, "another server than centre.servers."+strconv.Itoa(first))
+		}
+	}
+	board := c.fromBoard(r)
+	c.defaults()
+	c.lines(r, board)
+	c.ports(r)
+	switch c.Profile {
+	case AlarmBox:
+		if len(c.Buttons) == 0 {
+			r.Add("buttons", "", "at least one button on an alarm-box")
+		}
+	case PatrolCar:
+		if c.GPS == nil {
+			r.Add("gps", "", "a receiver on a patrol-car")
+		}
+	}
+	if c.needsLamps() && len(c.Lamps.ByName()) < 3 {
+		r.Add("lamps", "", "red, amber and green beside a button: the presser must see three things")
+	}
+}
+
+// needsLamps reports whether somebody presses here and must be told.
+func (c *Config) needsLamps() bool { return len(c.Buttons) > 0 || c.Profile == AlarmBox }
+
+// defaults fills what was left out of parts that are there.
+func (c *Config) defaults() {
+	for name, b := range c.Buttons {
+		b.Active, b.Pull = or(b.Active, "low"), or(b.Pull, "up")
+		c.Buttons[name] = b
+	}
+	for _, l := range c.Lamps.ByName() {
+		l.Active = or(l.Active, "high")
+	}
+	if s := c.Siren; s != nil {
+		s.Active = or(s.Active, "high")
+		if s.Limit == 0 {
+			s.Limit = defaultSiren
+		}
+	}
+	if c.GPS != nil && c.GPS.Baud == 0 {
+		c.GPS.Baud = defaultGPSBaud
+	}
+	if f := c.Fingerprint; f != nil {
+		if f.Baud == 0 {
+			f.Baud = defaultFPBaud
+		}
+		if f.MinScore == 0 {
+			f.MinScore = defaultMinScore
+		}
+	}
+}
+
+// lines checks that each line is there, and used once: neither by two of them
+// nor by a serial port that comes out at its header pin.
+func (c *Config) lines(r *strictyaml.Report, board *boards.Board) {
+	used := c.portLines(board)
+	line := func(field, name string) {
+		switch other := used[name]; {
+		case strings.TrimSpace(name) == "":
+			r.Add(field, name, wantLine)
+		case other != "":
+			r.Add(field, name, "a line that is not used by "+other)
+		default:
+			used[name] = field
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Buttons)) {
+		if wire.ValidDevice(name) != nil {
+			r.Add("buttons."+name, name, "a button's name: 1 to 32 of a-z, 0-9 and '-', not beginning with '-'")
+		}
+		line("buttons."+name+".line", c.Buttons[name].Line)
+	}
+	lamps := c.Lamps.ByName()
+	for _, name := range slices.Sorted(maps.Keys(lamps)) {
+		line("lamps."+name+".line", lamps[name].Line)
+	}
+	if c.Siren != nil {
+		line("siren.line", c.Siren.Line)
+	}
+}
+
+// portLines returns the lines that the board's serial ports take, where they
+// are in use.
+func (c *Config) portLines(board *boards.Board) map[string]string {
+	used := make(map[string]string)
+	take := func(field, port string) {
+		for _, u := range board.UARTs {
+			if u.Port != port {
+				continue
+			}
+			for _, pin := range []int{u.TX, u.RX} {
+				if pin > 0 && pin <= len(board.Header) {
+					used[board.Header[pin-1]] = field
+				}
+			}
+		}
+	}
+	if board != nil && c.GPS != nil {
+		take("gps.port", c.GPS.Port)
+	}
+	if board != nil && c.Fingerprint != nil {
+		take("fingerprint.port", c.Fingerprint.Port)
+	}
+	return used
+}
+
+// ports checks what stands behind serial ports.
+func (c *Config) ports(r *strictyaml.Report) {
+	if c.GPS != nil && strings.TrimSpace(c.GPS.Port) == "" {
+		r.Add("gps.port", c.GPS.Port, wantPort)
+	}
+	f := c.Fingerprint
+	if f == nil {
+		return
+	}
+	if strings.TrimSpace(f.Port) == "" {
+		r.Add("fingerprint.port", f.Port, wantPort)
+	} else if c.GPS != nil && c.GPS.Port == f.Port {
+		r.Add("fingerprint.port", f.Port, "a port that is not used by gps.port")
+	}
+	if n := f.Baud / fpBaudUnit; f.Baud%fpBaudUnit != 0 || n < 1 || n > fpBaudTimes {
+		r.Add("fingerprint.baud", f.Baud, fmt.Sprintf("%d times 1 to %d", fpBaudUnit, fpBaudTimes))
+	}
+	for _, slot := range slices.Sorted(maps.Keys(f.Officers)) {
+		at := "fingerprint.officers." + strconv.Itoa(slot)
+		if slot < 0 || slot > 65535 { // a page id has two bytes
+			r.Add(at, slot, "a slot from 0 to 65535")
+		}
+		if o := f.Officers[slot]; strings.TrimSpace(o) == "" || len(o) > 64 {
+			r.Add(at, o, "an officer's id of 1 to 64 bytes")
+		}
+	}
+}
+
+// fromBoard fills lines and ports that are not named: a button's, a lamp's and
+// the siren's by the board's line of the same role, and the lamps that must be
+// there. It returns nil where no board is named.
+func (c *Config) fromBoard(r *strictyaml.Report) *boards.Board {
+	if c.Board == "" {
+		return nil
+	}
+	b, err := boards.Load(c.Board)
+	if err != nil {
+		r.Add("board", c.Board, "one of "+strings.Join(boards.Names(), ", "))
+		return nil
+	}
+	for name, button := range c.Buttons {
+		if l, ok := b.Lines[name]; ok && button.Line == "" && slices.Contains(boards.InputRoles(), name) {
+			button.Line, button.Active, button.Pull = l.Line, or(button.Active, l.Active), or(button.Pull, l.Pull)
+			c.Buttons[name] = button
+		}
+	}
+	for name, lamp := range map[string]**Line{"red": &c.Lamps.Red, "amber": &c.Lamps.Amber, "green": &c.Lamps.Green} {
+		l, ok := b.Lines[name]
+		if !ok {
+			continue
+		}
+		if *lamp == nil && c.needsLamps() {
+			*lamp = new(Line)
+		}
+		if p := *lamp; p != nil && p.Line == "" {
+			p.Line, p.Active = l.Line, or(p.Active, l.Active)
+		}
+	}
+	if s, l := c.Siren, b.Lines["siren"]; s != nil && s.Line == "" {
+		s.Line, s.Active = l.Line, or(s.Active, l.Active)
+	}
+	if c.GPS != nil {
+		c.GPS.Port = or(c.GPS.Port, b.UARTs["gps"].Port)
+	}
+	if c.Fingerprint != nil {
+		c.Fingerprint.Port = or(c.Fingerprint.Port, b.UARTs["fingerprint"].Port)
+	}
+	return b
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
