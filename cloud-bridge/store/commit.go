@@ -138,7 +138,7 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 	case *wire.SignOff:
 		d.signed(at, "")
 	case *wire.Health:
-		d.health(at, b)
+		return t.health(d, at, b, a.Received)
 	case *wire.Fault:
 		return t.fault(d, at, b, a.Received)
 	case *wire.TrackBatch:

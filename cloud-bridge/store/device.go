@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/wire"
@@ -78,18 +79,59 @@ func (d *device) signed(at order, officer string) {
 	}
 }
 
-func (d *device) health(at order, b *wire.Health) {
+// health takes a heartbeat, unless a newer one is known. It lists the active
+// faults, so that one ends that a restart of the device or a gap left open.
+func (t *tx) health(d *device, at order, b *wire.Health, received time.Time) error {
 	if !at.after(d.healthAt) {
-		return
+		return nil
 	}
 	d.healthAt, d.firmware, d.gps = at, b.Firmware, b.GPS
 	for i, l := range wire.Lanes() {
 		d.queue[i] = sql.NullInt64{Int64: int64(min(b.Queue[l], 1<<62)), Valid: true}
 	}
+	var known []wire.Fault
+	if err := t.rows(`SELECT code, detail FROM faults WHERE device = ? AND active`, []any{d.num}, func(scan func(...any) error) (bool, error) {
+		f := wire.Fault{Active: true}
+		err := scan(&f.Code, &f.Detail)
+		known = append(known, f)
+		return true, err
+	}); err != nil {
+		return err
+	}
+	for _, f := range known {
+		f.Active = slices.Contains(b.Faults, f.Code)
+		if err := t.putFault(d, at, &f, received); err != nil {
+			return err
+		}
+	}
+	for _, code := range b.Faults {
+		if !slices.ContainsFunc(known, func(f wire.Fault) bool { return f.Code == code }) {
+			if err := t.putFault(d, at, &wire.Fault{Code: code, Active: true}, received); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// fault notes that a fault began or ended, unless something newer is known.
+// fault notes that a fault began or ended. A newer heartbeat knows better.
 func (t *tx) fault(d *device, at order, b *wire.Fault, received time.Time) error {
+	if d.healthAt.after(at) {
+		var msg []byte
+		if _, err := t.row(`SELECT message FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq = ?`,
+			[]any{d.num, d.healthAt.stream, wire.Duty, d.healthAt.seq}, []any{&msg}); err != nil {
+			return err
+		}
+		if e, err := wire.Peek(msg); err == nil {
+			if h, ok := e.Body.(*wire.Health); ok && slices.Contains(h.Faults, b.Code) != b.Active {
+				return nil
+			}
+		}
+	}
+	return t.putFault(d, at, b, received)
+}
+
+func (t *tx) putFault(d *device, at order, b *wire.Fault, received time.Time) error {
 	return t.exec(`INSERT INTO faults (device, code, stream, seq, active, detail, since) VALUES (?,?,?,?,?,?,?)
 		ON CONFLICT (device, code) DO UPDATE SET
 			since = CASE WHEN active AND excluded.active THEN since ELSE excluded.since END,

@@ -90,7 +90,9 @@ func history(t *rapid.T, tb testing.TB, device string, stream wire.StreamID, l w
 			case 2:
 				b = &wire.Fault{Code: officer, Active: rapid.Bool().Draw(t, "active")}
 			case 3:
-				b = &wire.Health{Queue: map[wire.Lane]uint64{wire.Track: src.seq}, Firmware: officer}
+				h := &wire.Health{Queue: map[wire.Lane]uint64{wire.Track: src.seq}, Firmware: officer}
+				h.Faults = rapid.SliceOfNDistinct(rapid.SampledFrom(officers), 0, 2, rapid.ID).Draw(t, "faults")
+				b = h
 			case 4:
 				shown++
 				b = &wire.NoticeShown{Alarm: alarm, Rev: shown, State: wire.NoticeAcknowledged}
@@ -257,7 +259,7 @@ func summary(t *testing.T, s *store.Store, id string) all {
 		d.LastHeard, d.Firmware = noon, "" // a hello may have had the last word
 	}
 	for i := range d.Faults {
-		d.Faults[i].Since = noon // when the centre heard of it
+		d.Faults[i].Since, d.Faults[i].Detail = noon, "" // of the event that the centre heard of first
 	}
 	slices.SortFunc(d.Faults, func(a, b store.Fault) int { return strings.Compare(a.Code, b.Code) })
 	out := all{Device: d}

@@ -372,7 +372,9 @@ func TestFaultsAndHealth(t *testing.T) {
 	s := fresh(t)
 	duty := lane(t, "box-01", wire.Duty)
 	begin := duty.next(&wire.Fault{Code: "gps_lost", Active: true, Detail: "no data"})
-	h := duty.next(wire.NewHealth(time.Minute, "9.9", map[wire.Lane]uint64{wire.Track: 7}))
+	health := wire.NewHealth(time.Minute, "9.9", map[wire.Lane]uint64{wire.Track: 7})
+	health.Faults = []string{"gps_lost"}
+	h := duty.next(health)
 	again := duty.next(&wire.Fault{Code: "gps_lost", Active: true, Detail: "still"})
 	end := duty.next(&wire.Fault{Code: "gps_lost"})
 	commit(t, s, begin, h, again)
@@ -388,6 +390,18 @@ func TestFaultsAndHealth(t *testing.T) {
 	s = fresh(t)
 	commit(t, s, end, again)
 	wants(t, "faults after an older one came late", device(t, s, "box-01").Faults, nil)
+
+	// A heartbeat knows what a restart or a gap has hidden.
+	s = fresh(t)
+	duty = lane(t, "box-01", wire.Duty)
+	stuck := duty.next(&wire.Fault{Code: "button_stuck", Active: true})
+	heartbeat := duty.next(&wire.Health{Faults: []string{"gps_lost"}})
+	wantFaults := []store.Fault{{Code: "gps_lost", Since: noon.Add(2 * time.Second)}}
+	commit(t, s, stuck, heartbeat)
+	wants(t, "faults after a heartbeat", device(t, s, "box-01").Faults, wantFaults)
+	s = fresh(t)
+	commit(t, s, heartbeat, stuck)
+	wants(t, "faults after a heartbeat that came first", device(t, s, "box-01").Faults, wantFaults)
 }
 
 func TestTrack(t *testing.T) {
