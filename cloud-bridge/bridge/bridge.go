@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/fengsui/fengsui/cloud-bridge/store"
@@ -142,7 +143,8 @@ func deviceCommand(ctx context.Context, args []string, std streams) (err error) 
 		for name, v := range map[string]*float64{"lat": &lat, "lon": &lon} {
 			f.Func(name, "", func(s string) error {
 				set[name] = true
-				_, err := fmt.Sscanf(s, "%g", v)
+				var err error
+				*v, err = strconv.ParseFloat(s, 64)
 				return err
 			})
 		}

@@ -48,6 +48,11 @@ func serveOptions(args []string) (options, error) {
 // everything that it started has stopped.
 func serve(ctx context.Context, o options, std streams) (err error) {
 	log := slog.New(slog.NewTextHandler(std.err, nil))
+	unlock, err := lockFolder(o.data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	key, err := loadOrCreateKey(o.data)
 	if err != nil {
 		return err
@@ -122,7 +127,7 @@ func openSource(o options, log *slog.Logger) (src ingest.Source, mqtt string, ac
 		if err != nil {
 			return nil, "", nil, nil, fmt.Errorf("%w: --broker: %w", errUsage, err)
 		}
-		return m, o.broker, func() {}, m.Close, nil
+		return m, m.Server(), func() {}, m.Close, nil
 	}
 	b, err := broker.Start(filepath.Join(o.data, "broker"), o.mqtt, log)
 	if err != nil {

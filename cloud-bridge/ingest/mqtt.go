@@ -19,6 +19,7 @@ import (
 
 const (
 	mqttTimeout   = 5 * time.Second // to connect, to subscribe, to write
+	mqttFirst     = 2 * time.Second // that Subscribe waits
 	mqttKeepAlive = 10 * time.Second
 	mqttPauseMin  = 200 * time.Millisecond
 	mqttPauseMax  = 5 * time.Second
@@ -62,6 +63,9 @@ func NewMQTT(broker, id string, log *slog.Logger) (*MQTT, error) {
 	return m, nil
 }
 
+// Server returns the broker's address, host:port.
+func (m *MQTT) Server() string { return m.server }
+
 // Close disconnects and returns when nothing of the source runs.
 func (m *MQTT) Close() {
 	m.stop()
@@ -71,7 +75,7 @@ func (m *MQTT) Close() {
 // Subscribe implements [Source]. It waits a while for the broker; one that
 // does not answer yet is connected to when it does.
 func (m *MQTT) Subscribe(f func(topic string, payload []byte)) error {
-	t := time.NewTimer(mqttTimeout)
+	t := time.NewTimer(mqttFirst)
 	defer t.Stop()
 	select {
 	case m.start <- f:
