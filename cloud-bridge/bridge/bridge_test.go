@@ -31,14 +31,14 @@ func publicHex(k ed25519.PrivateKey) string {
 }
 
 // call runs a command to its end.
-func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
+func call(t testing.TB, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	status = bridge.Run(t.Context(), "1.2.3", args, strings.NewReader(""), &out, &errs)
 	return status, out.String(), errs.String()
 }
 
-func must(t *testing.T, args ...string) string {
+func must(t testing.TB, args ...string) string {
 	t.Helper()
 	status, out, errs := call(t, args...)
 	if status != 0 {
@@ -138,7 +138,7 @@ type centre struct {
 	stop       func() (status int, stderr string)
 }
 
-func serve(t *testing.T, args ...string) *centre {
+func serve(t testing.TB, args ...string) *centre {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
@@ -184,7 +184,7 @@ func (c *centre) get(t *testing.T, path string, into any) int {
 }
 
 // down is what a device receives.
-func (c *centre) connect(t *testing.T, centreKey ed25519.PublicKey) (mqtt.Client, <-chan wire.DownBody) {
+func (c *centre) connect(t testing.TB, centreKey ed25519.PublicKey) (mqtt.Client, <-chan wire.DownBody) {
 	t.Helper()
 	got := make(chan wire.DownBody, 100)
 	client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + c.mqtt).SetClientID("box-01").SetConnectTimeout(patience))
@@ -205,7 +205,7 @@ func (c *centre) connect(t *testing.T, centreKey ed25519.PublicKey) (mqtt.Client
 }
 
 // await returns when a message satisfies want.
-func await(t *testing.T, what string, down <-chan wire.DownBody, want func(wire.DownBody) bool) {
+func await(t testing.TB, what string, down <-chan wire.DownBody, want func(wire.DownBody) bool) {
 	t.Helper()
 	late := time.After(patience)
 	for {
@@ -220,7 +220,7 @@ func await(t *testing.T, what string, down <-chan wire.DownBody, want func(wire.
 	}
 }
 
-func seal(t *testing.T, l wire.Lane, seq uint64, prev []byte, b wire.Body) []byte {
+func seal(t testing.TB, l wire.Lane, seq uint64, prev []byte, b wire.Body) []byte {
 	t.Helper()
 	e := &wire.Event{Device: "box-01", Stream: wire.StreamID{7}, Lane: l, Seq: seq, Boot: 1, Body: b}
 	if prev != nil {

@@ -33,6 +33,9 @@ var migrations embed.FS
 // readers is how many queries may run at once beside the writer.
 const readers = 4
 
+// probeEvery is how old an answer of [Store.Writable] may be.
+const probeEvery = time.Second
+
 // A Store is the open database. Its methods may be called from any goroutine.
 type Store struct {
 	now      func() time.Time
@@ -40,6 +43,12 @@ type Store struct {
 	read     *sql.DB
 	write    *sql.DB  // one connection
 	queries  sync.Map // text → *sql.Stmt of read
+
+	probe struct {
+		mu  sync.Mutex
+		at  time.Time
+		err error
+	}
 
 	mu     sync.Mutex // held by the writer
 	writer *writer    // nil until needed, and after a failure
@@ -106,11 +115,17 @@ func (s *Store) Shut() error {
 	return errors.Join(s.read.Close(), s.write.Close())
 }
 
-// Writable returns nil when a transaction can be written and synced now.
+// Writable returns nil when a transaction can be written and synced now. The
+// answer may be a second old, so that asking often does not hold up events.
 func (s *Store) Writable(ctx context.Context) error {
-	return s.update(ctx, func(t *tx) error {
-		return t.exec(`UPDATE refused_counts SET n = n WHERE reason = ''`)
-	})
+	s.probe.mu.Lock()
+	defer s.probe.mu.Unlock()
+	if now := s.now(); now.Sub(s.probe.at).Abs() >= probeEvery {
+		s.probe.at, s.probe.err = now, s.update(context.WithoutCancel(ctx), func(t *tx) error {
+			return t.exec(`INSERT INTO probe (probe, at) VALUES (1, ?) ON CONFLICT (probe) DO UPDATE SET at = excluded.at`, now.UnixMilli())
+		})
+	}
+	return s.probe.err
 }
 
 // prepare returns the prepared statement of a reading query, whose text is one
