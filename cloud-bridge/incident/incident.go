@@ -91,10 +91,11 @@ const (
 )
 
 // An Incident is one latched alarm and what was done about it. Rev rises by
-// one with each step of its State.
+// one with each step of its State; it begins with 1 or, when the alarm had an
+// incident before that was closed, behind that one's last.
 type Incident struct {
 	ID         int64
-	Rev        uint64 // from 1
+	Rev        uint64
 	State      State
 	Kind       Kind
 	Silent     bool // the device makes no sound

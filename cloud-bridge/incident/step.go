@@ -110,6 +110,13 @@ func (i *Incident) Opened(at time.Time) {
 	i.log(at, WhatOpened, i.Device, string(i.Kind))
 }
 
+// Reopens says that the alarm was pressed again after an incident of it was
+// closed. Revisions count on, because the device ignores lower ones.
+func (i *Incident) Reopens(closed *Incident) {
+	i.Rev = closed.Rev + 1
+	i.Timeline[len(i.Timeline)-1].Detail += fmt.Sprintf(": pressed again, incident %d is closed", closed.ID)
+}
+
 // Press records one more press of the latched alarm, the n-th. Presses may
 // arrive in any order.
 func (i *Incident) Press(n uint64, at time.Time) {

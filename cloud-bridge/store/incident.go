@@ -27,31 +27,57 @@ type record struct {
 }
 
 // raised opens an incident for an alarm, or joins the one that is there.
+//
+// A press that the people who closed that one cannot have known of opens
+// another: the box was still latched, because the news of the closing had not
+// reached it, and somebody pressed again.
 func (t *tx) raised(a *Arrival, d *device, st *stream, b *wire.AlarmRaised) error {
-	r, err := t.incident(`WHERE i.device = ? AND i.alarm = ?`, d.num, b.Alarm[:])
+	r, err := t.alarm(d, b.Alarm)
 	if err != nil {
 		return err
 	}
 	at := order{st.num, int64(a.Event.Seq)}
-	if r == nil {
-		r = &record{key: alarmKey{d.num, b.Alarm}, pressedAt: at}
-		r.Device, r.Alarm, r.Received, r.Presses = d.id, b.Alarm, a.Received, b.Press
-		r.firstPress(a.Event, d, b)
-		r.Opened(a.Received)
-		t.incidents[r.key] = r
-		if err := t.insertIncident(r); err != nil {
+	again := r != nil && r.State == incident.Closed && b.Press > r.Presses
+	if r != nil && !again {
+		if r.pressedAt.after(at) {
+			r.pressedAt = at
+			r.firstPress(a.Event, d, b)
+		}
+		r.Press(b.Press, a.Received)
+		t.touch(r)
+		return nil
+	}
+	old := r
+	r = &record{key: alarmKey{d.num, b.Alarm}, pressedAt: at}
+	r.Device, r.Alarm, r.Received, r.Presses = d.id, b.Alarm, a.Received, b.Press
+	r.firstPress(a.Event, d, b)
+	r.Opened(a.Received)
+	if again {
+		r.Reopens(&old.Incident)
+		// The box must not be told any more to reset what was pressed again.
+		if err := t.exec(`DELETE FROM notices WHERE incident = ?`, old.ID); err != nil {
 			return err
 		}
-		// What came before it through another lane, or out of order.
-		return t.early(d, r)
+		t.change(Change{Kind: NoticeChanged, Device: d.id})
+		if err := t.saveIncident(old); err != nil {
+			return err
+		}
+		old.changed = false
 	}
-	if r.pressedAt.after(at) {
-		r.pressedAt = at
-		r.firstPress(a.Event, d, b)
+	t.incidents[r.key] = r
+	if err := t.insertIncident(r); err != nil || again {
+		return err
 	}
-	r.Press(b.Press, a.Received)
-	t.touch(r)
-	return nil
+	// What came before it through another lane, or out of order.
+	return t.early(d, r)
+}
+
+// alarm finds the newest incident of an alarm, or nil.
+func (t *tx) alarm(d *device, alarm wire.AlarmID) (*record, error) {
+	if r := t.incidents[alarmKey{d.num, alarm}]; r != nil {
+		return r, nil
+	}
+	return t.incident(`WHERE i.device = ? AND i.alarm = ? ORDER BY i.incident DESC LIMIT 1`, d.num, alarm[:])
 }
 
 // firstPress fills in what the first press says.
@@ -105,7 +131,7 @@ func (t *tx) early(d *device, r *record) error {
 // noted brings what a device reports of an alarm into its incident, if there
 // is one already.
 func (t *tx) noted(d *device, alarm wire.AlarmID, a *Arrival) error {
-	r, err := t.incident(`WHERE i.device = ? AND i.alarm = ?`, d.num, alarm[:])
+	r, err := t.alarm(d, alarm)
 	if err != nil || r == nil {
 		return err
 	}

@@ -210,6 +210,46 @@ func TestAlarmToClose(t *testing.T) {
 	}
 }
 
+// Somebody presses again before the box hears that the desk has closed the
+// incident: that is not lost in the closed one.
+func TestPressAfterClose(t *testing.T) {
+	s := fresh(t)
+	ctx := t.Context()
+	alarm := lane(t, "box-01", wire.Alarm)
+	one, two, three := alarm.next(raised(1)), alarm.next(raised(2)), alarm.next(raised(3))
+	commit(t, s, one, three)
+	first := only(t, s)
+	if _, err := s.CloseIncident(ctx, first.ID, "li", incident.FalseAlarm, ""); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, two) // late, but older than what was known at the closing
+	if i := only(t, s); i.State != incident.Closed || i.Rev != 2 {
+		t.Errorf("a late press: %s, rev %d", i.State, i.Rev)
+	}
+	commit(t, s, alarm.next(raised(4)), alarm.next(raised(5)))
+	is, err := s.Incidents(ctx, store.Filter{States: []incident.State{incident.Open}})
+	if err != nil || len(is) != 1 || is[0].ID == first.ID || is[0].Rev != 3 || is[0].Presses != 5 {
+		t.Fatalf("open incidents %+v, %v: want another one", is, err)
+	}
+	if p, err := s.Pending(ctx, ""); err != nil || len(p) != 0 {
+		t.Errorf("pending %v, %v: want the closing taken back", p, err)
+	}
+	if _, err := s.Acknowledge(ctx, is[0].ID, "li"); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Pending(ctx, "box-01")
+	if err != nil || len(p) != 1 || p[0].Notice.Rev != 4 {
+		t.Errorf("pending %v, %v: want a notice of revision 4", p, err)
+	}
+	commit(t, s, alarm.next(&wire.AlarmCleared{Alarm: fire1, By: wire.ClearedByOfficer}))
+	if i, err := s.Incident(ctx, is[0].ID); err != nil || i.Cleared == nil {
+		t.Errorf("cleared %+v, %v", i, err)
+	}
+	if i, err := s.Incident(ctx, first.ID); err != nil || i.Cleared != nil || i.State != incident.Closed {
+		t.Errorf("the closed one: %+v, %v", i, err)
+	}
+}
+
 // What follows from a set of events does not depend on the order in which
 // they come.
 func TestOutOfOrder(t *testing.T) {

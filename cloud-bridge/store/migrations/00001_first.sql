@@ -154,9 +154,9 @@ CREATE TABLE incidents (
   cleared_at      INTEGER,
   shown_rev       INTEGER,
   shown_state     TEXT,
-  shown_at        INTEGER,
-  UNIQUE (device, alarm)
+  shown_at        INTEGER
 ) STRICT;
+CREATE INDEX incidents_by_alarm ON incidents (device, alarm);
 CREATE INDEX incidents_by_state ON incidents (state, priority, received_at);
 
 CREATE TABLE timeline (
