@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -318,7 +320,9 @@ func TestNATS(t *testing.T) {
 	})
 }
 
-func TestMosquitto(t *testing.T) {
+// mosquitto starts a real broker at an address, or at a free port for "".
+func mosquitto(t *testing.T, address string) (at string, kill func()) {
+	t.Helper()
 	path := "/usr/sbin/mosquitto"
 	if _, err := os.Stat(path); err != nil {
 		if path, err = exec.LookPath("mosquitto"); err != nil {
@@ -328,25 +332,144 @@ func TestMosquitto(t *testing.T) {
 			t.Skip("mosquitto is not installed: not tested against a real broker")
 		}
 	}
-	suite(t, func(t *testing.T) (ingest.Source, string) {
+	if address == "" {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		address := l.Addr().String()
+		address = l.Addr().String()
 		l.Close()
-		_, port, _ := net.SplitHostPort(address)
-		cmd := exec.Command(path, "-p", port)
-		cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
-		if err := cmd.Start(); err != nil {
+	}
+	_, port, _ := net.SplitHostPort(address)
+	cmd := exec.Command(path, "-p", port)
+	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	t.Cleanup(kill)
+	return address, kill
+}
+
+func newMQTT(t *testing.T, address, id string) *ingest.MQTT {
+	t.Helper()
+	s, err := ingest.NewMQTT("mqtt://"+address, id, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestMosquitto(t *testing.T) {
+	suite(t, func(t *testing.T) (ingest.Source, string) {
+		address, _ := mosquitto(t, "")
+		return newMQTT(t, address, "test"), address
+	})
+}
+
+// The source finds its broker again, by itself.
+func TestMosquittoRestarts(t *testing.T) {
+	address, kill := mosquitto(t, "")
+	source := newMQTT(t, address, "test")
+	got := make(chan string, 1000)
+	if err := source.Subscribe(func(topic string, _ []byte) { got <- topic }); err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	if err := source.Subscribe(func(string, []byte) {}); err == nil {
+		t.Error("subscribed twice")
+	}
+	ready := func(want bool) {
+		t.Helper()
+		for deadline := time.Now().Add(2 * patience); (source.Ready() == nil) != want; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("ready: %v: want %v", source.Ready(), want)
+			}
+		}
+	}
+	ready(true)
+	kill()
+	ready(false)
+	if err := source.Publish("fs/v1/box-01/down", []byte("x")); err == nil {
+		t.Error("published without a broker")
+	}
+	mosquitto(t, address)
+	ready(true)
+	device := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + address).SetClientID("box-01"))
+	if tok := device.Connect(); !tok.WaitTimeout(patience) || tok.Error() != nil {
+		t.Fatal(tok.Error())
+	}
+	defer device.Disconnect(0)
+	device.Publish("fs/v1/box-01/up/alarm", 1, false, []byte("x"))
+	select {
+	case topic := <-got:
+		if topic != "fs/v1/box-01/up/alarm" {
+			t.Errorf("topic %s", topic)
+		}
+	case <-time.After(patience):
+		t.Error("nothing arrives after the broker's restart")
+	}
+}
+
+// Two programs of one centre share the messages: each goes to one of them.
+func sharing(t *testing.T, address string, sources ...ingest.Source) {
+	const n = 200
+	got := make(chan string, 10*n)
+	for _, s := range sources {
+		if err := s.Subscribe(func(_ string, payload []byte) { got <- string(payload) }); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-		s, err := ingest.NewMQTT("mqtt://"+address, "test", slog.New(slog.DiscardHandler))
+	}
+	device := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + address).SetClientID("box-01"))
+	if tok := device.Connect(); !tok.WaitTimeout(patience) || tok.Error() != nil {
+		t.Fatal(tok.Error())
+	}
+	defer device.Disconnect(0)
+	for i := range n {
+		device.Publish("fs/v1/box-01/up/track", byte(i%2), false, fmt.Sprint(i)).WaitTimeout(patience)
+	}
+	device.Publish("fs/v1/box-01/down", 0, false, "not for the centre").WaitTimeout(patience)
+	seen := make(map[string]bool)
+	for range n {
+		select {
+		case m := <-got:
+			if seen[m] || m == "not for the centre" {
+				t.Errorf("message %q twice, or not for the centre", m)
+			}
+			seen[m] = true
+		case <-time.After(patience):
+			t.Fatalf("%d of %d messages", len(seen), n)
+		}
+	}
+	for _, s := range sources {
+		s.(interface{ Close() }).Close()
+	}
+	if len(got) > 0 {
+		t.Errorf("%d more messages than were sent", len(got))
+	}
+}
+
+func TestSharing(t *testing.T) {
+	t.Run("NATS", func(t *testing.T) {
+		b, err := broker.Start(t.TempDir(), "127.0.0.1:0", slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s, address
+		t.Cleanup(b.Stop)
+		b.Accept()
+		var sources []ingest.Source
+		for range 2 {
+			s, err := ingest.NewNATS(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources = append(sources, s)
+		}
+		sharing(t, b.Address(), sources...)
+	})
+	t.Run("mosquitto", func(t *testing.T) {
+		address, _ := mosquitto(t, "")
+		sharing(t, address, newMQTT(t, address, "a"), newMQTT(t, address, "b"))
 	})
 }
 

@@ -79,6 +79,8 @@ func (m *MQTT) Subscribe(f func(topic string, payload []byte)) error {
 	defer t.Stop()
 	select {
 	case m.start <- f:
+	case <-m.up:
+		return errors.New("mqtt: subscribed already")
 	case <-m.done:
 		return errors.New("mqtt: closed")
 	}
