@@ -168,14 +168,6 @@ func (s *Sensor) VerifyPassword(ctx context.Context) error {
 	return err
 }
 
-// ReadParameters reads the system parameters.
-func (s *Sensor) ReadParameters(ctx context.Context) (Parameters, error) {
-	if err := s.catchUp(ctx); err != nil {
-		return Parameters{}, err
-	}
-	return s.params, nil
-}
-
 // TemplateCount returns how many templates the library holds.
 func (s *Sensor) TemplateCount(ctx context.Context) (int, error) {
 	b, err := s.do(ctx, OpTemplateCount)

@@ -63,12 +63,6 @@ func (id StreamID) String() string { return hex.EncodeToString(id[:]) }
 // UnmarshalCBOR decodes a byte string of exactly 8 bytes.
 func (id *StreamID) UnmarshalCBOR(b []byte) error { return unmarshalID(b, id[:]) }
 
-// ParseStreamID is the inverse of [StreamID.String].
-func ParseStreamID(s string) (StreamID, error) {
-	var id StreamID
-	return id, parseHex("stream id", s, id[:])
-}
-
 // An AlarmID names one latched alarm: 64 random bits, drawn at the press that
 // latched it. Presses that follow while it is latched carry the same id.
 type AlarmID [8]byte
@@ -85,22 +79,6 @@ func (id AlarmID) String() string { return hex.EncodeToString(id[:]) }
 
 // UnmarshalCBOR decodes a byte string of exactly 8 bytes.
 func (id *AlarmID) UnmarshalCBOR(b []byte) error { return unmarshalID(b, id[:]) }
-
-// ParseAlarmID is the inverse of [AlarmID.String].
-func ParseAlarmID(s string) (AlarmID, error) {
-	var id AlarmID
-	return id, parseHex("alarm id", s, id[:])
-}
-
-func parseHex(what, s string, into []byte) error {
-	if len(s) != 2*len(into) {
-		return fmt.Errorf("%s %q: want %d hexadecimal digits", what, s, 2*len(into))
-	}
-	if _, err := hex.Decode(into, []byte(s)); err != nil {
-		return fmt.Errorf("%s %q: want %d hexadecimal digits", what, s, 2*len(into))
-	}
-	return nil
-}
 
 // A Hash is the first 16 bytes of the SHA-256 of a sealed message. It chains
 // each event to the one before it in its lane.
