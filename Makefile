@@ -23,7 +23,7 @@ deps:
 	@.ci/deps
 
 test: deps web
-	go tool gotestsum --format pkgname-and-test-fails --hide-summary=skipped -- -count=1 -timeout 20m ./...
+	go tool gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 20m ./...
 
 # Each architecture: GOARCH GOARM. The centre and the simulator want 64 bits.
 build: web
