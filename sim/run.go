@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/fengsui/fengsui/sim/district"
@@ -39,12 +41,8 @@ func runScenario(ctx context.Context, version string, args []string, std streams
 	if err := free("desk-addr", deskAddr); err != nil {
 		return err
 	}
-	var out *os.File
-	if report != "" {
-		if out, err = os.Create(report); err != nil {
-			return fmt.Errorf("--report: %w", err)
-		}
-		defer func() { err = errors.Join(err, out.Close()) }()
+	if st, err := os.Stat(filepath.Dir(report)); err != nil || !st.IsDir() {
+		return fmt.Errorf("--report %q: want a file in a folder that is there", report)
 	}
 	dir, remove, err := dataFolder(data)
 	if err != nil {
@@ -56,18 +54,19 @@ func runScenario(ctx context.Context, version string, args []string, std streams
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	waiting, cancel := context.WithTimeout(ctx, touch)
-	err = d.Ready(waiting)
-	cancel()
-	if err != nil {
+	if err := ready(ctx, d); err != nil {
 		return err
 	}
 	r, err := play.Run(ctx, s, d, std.err)
 	if err != nil {
 		return err
 	}
-	if out != nil {
-		if err := r.WriteJSON(out); err != nil {
+	if report != "" {
+		var b bytes.Buffer
+		if err := r.WriteJSON(&b); err != nil {
+			return fmt.Errorf("--report: %w", err)
+		}
+		if err := os.WriteFile(report, b.Bytes(), 0o644); err != nil {
 			return fmt.Errorf("--report: %w", err)
 		}
 	}

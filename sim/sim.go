@@ -25,6 +25,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/fengsui/fengsui/boards/strictyaml"
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
@@ -45,6 +46,7 @@ const usage = `usage: sim COMMAND
       --desk-addr HOST:PORT   where the desk listens meanwhile (a free port of 127.0.0.1)
       --data DIR              keep everything there (default: a new folder, removed at the end)
   check SCENARIO.yaml…      say whether scenarios are well formed
+                            (the format: go doc github.com/fengsui/fengsui/sim/scenario)
   version
 `
 
@@ -222,4 +224,12 @@ func startDistrict(ctx context.Context, o district.Options, version string, std 
 	o.Centre, o.Starter = centre(version), starter
 	o.Log = slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return district.Start(ctx, o)
+}
+
+// ready waits until every device is in touch with the desk: 20 s, and half a
+// second for each device, which starts as a process of its own.
+func ready(ctx context.Context, d *district.District) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second+time.Duration(len(d.IDs()))*500*time.Millisecond)
+	defer cancel()
+	return d.Ready(ctx)
 }

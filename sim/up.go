@@ -14,13 +14,8 @@ import (
 	"github.com/fengsui/fengsui/sim/scenario"
 )
 
-const (
-	// touch is how long devices may take to reach the desk before the district is
-	// announced without them.
-	touch = 20 * time.Second
-	// keep is how many entries of a kind a running demonstration remembers.
-	keep = 20_000
-)
+// keep is how many entries of a kind a running demonstration remembers.
+const keep = 20_000
 
 func up(ctx context.Context, version string, args []string, std streams) (err error) {
 	var deskAddr, simAddr, data, file string
@@ -82,9 +77,7 @@ func up(ctx context.Context, version string, args []string, std streams) (err er
 		}
 	}()
 
-	waiting, cancel := context.WithTimeout(ctx, touch)
-	err = d.Ready(waiting)
-	cancel()
+	err = ready(ctx, d)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -33,6 +33,9 @@ type player struct {
 	zero time.Duration // of package mono: the timeline's beginning
 	desk *watcher
 
+	fetch sync.Mutex // guards known
+	known map[string]*log
+
 	mu     sync.Mutex
 	acks   []ack
 	failed int
@@ -57,10 +60,8 @@ const settle = 10 * time.Second
 // outcome on out. The report is complete also when expectations fail; the error
 // is about the running itself.
 func Run(ctx context.Context, s *scenario.Scenario, d *district.District, out io.Writer) (*Report, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(s.Limit), ErrLimit)
-	defer cancel()
 	p := &player{
-		s: s, d: d, out: out,
+		s: s, d: d, out: out, known: make(map[string]*log),
 		report: &Report{Scenario: s.Name, Seed: s.Seed, Started: time.Now().UTC(), Steps: make([]StepReport, len(s.Timeline))},
 	}
 	var err error
@@ -72,7 +73,9 @@ func Run(ctx context.Context, s *scenario.Scenario, d *district.District, out io
 		return nil, context.Cause(ctx)
 	}
 	p.zero = mono.Now()
-	p.timeline(ctx)
+	limited, cancel := context.WithTimeoutCause(ctx, time.Duration(s.Limit), ErrLimit)
+	p.timeline(limited)
+	cancel()
 
 	end := mono.Now()
 	account, err := p.account(ctx, end, settle)
@@ -104,7 +107,13 @@ func (p *player) timeline(ctx context.Context) {
 			continue
 		}
 		if st.Expect != "" {
-			all.Go(func() { p.outcome(i, st, p.zero+st.Start(), p.expect(ctx, st)) })
+			all.Go(func() {
+				err := p.expect(ctx, st)
+				if err != nil && ctx.Err() != nil {
+					err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+				}
+				p.outcome(i, st, p.zero+st.Start(), err)
+			})
 			continue
 		}
 		ids := []string{*st.Device}

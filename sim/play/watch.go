@@ -138,12 +138,23 @@ func (w *watcher) close() {
 	<-w.done
 }
 
-// events fetches all events of all devices.
+// A log is what is known of a device's events at the desk.
+type log struct {
+	events []ledger.Event
+	next   string // cursor
+}
+
+// events returns all events of all devices; it fetches what is new.
 func (p *player) events(ctx context.Context) ([]ledger.Event, error) {
+	p.fetch.Lock()
+	defer p.fetch.Unlock()
 	var all []ledger.Event
 	for _, id := range p.d.IDs() {
-		for after := ""; ; {
-			page, next, err := p.d.Desk.Events(ctx, id, after)
+		if p.known[id] == nil {
+			p.known[id] = new(log)
+		}
+		for l := p.known[id]; ; {
+			page, next, err := p.d.Desk.Events(ctx, id, l.next)
 			if err != nil {
 				return nil, err
 			}
@@ -152,13 +163,14 @@ func (p *player) events(ctx context.Context) ([]ledger.Event, error) {
 				if err != nil {
 					return nil, err
 				}
-				all = append(all, ev)
+				l.events = append(l.events, ev)
 			}
-			if len(page) == 0 || next == after {
+			if len(page) == 0 || next == l.next {
 				break
 			}
-			after = next
+			l.next = next
 		}
+		all = append(all, p.known[id].events...)
 	}
 	return all, nil
 }
