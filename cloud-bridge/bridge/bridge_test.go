@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -326,6 +327,26 @@ func TestServe(t *testing.T) {
 	if status, errs := c.stop(); status != 0 {
 		t.Errorf("stopped with status %d: %s", status, errs)
 	}
+	nothingRuns(t)
+}
+
+// nothingRuns fails when a goroutine of the centre outlived it.
+func nothingRuns(t *testing.T) {
+	t.Helper()
+	var left []string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		left = nil
+		stacks := make([]byte, 1<<20)
+		for _, g := range strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if !strings.Contains(g, "testing.(*T)") && (strings.Contains(g, "fengsui/cloud-bridge") || strings.Contains(g, "nats")) {
+				left = append(left, g)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+	}
+	t.Errorf("%d goroutines outlive the centre:\n%s", len(left), strings.Join(left, "\n\n"))
 }
 
 // A centre whose broker is not there says so, and serves the desk.
@@ -338,4 +359,5 @@ func TestServeWithoutBroker(t *testing.T) {
 	if status, errs := c.stop(); status != 0 {
 		t.Errorf("stopped with status %d: %s", status, errs)
 	}
+	nothingRuns(t)
 }

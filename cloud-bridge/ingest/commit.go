@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	maxBatch = 256  // messages that share a commit
-	maxCost  = 2048 // events and fixes that share a commit, so that an alarm waits for no long one
-	maxTries = 3    // commits of one message that may fail while others succeed
+	maxBatch = 256 // messages that share a commit
+	maxCost  = 512 // of what shares a commit, in about 10 µs, so that an alarm waits for no long one
+	maxTries = 3   // commits of one message that may fail while others succeed
 
 	retryFirst = 50 * time.Millisecond
 	retryLast  = 2 * time.Second
@@ -92,10 +92,10 @@ func (i *Ingester) more(batch []item, queue <-chan item) []item {
 func (it *item) cost() int {
 	if e := it.arrival.Event; e != nil {
 		if b, ok := e.Body.(*wire.TrackBatch); ok {
-			return 1 + len(b.Fixes)
+			return 2 + len(b.Fixes)
 		}
 	}
-	return 1
+	return 2
 }
 
 // write commits a batch and has it acknowledged. When the commit fails, its

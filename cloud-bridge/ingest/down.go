@@ -72,29 +72,38 @@ func (d *down) send(acks []store.DeviceAck, greetings []store.Greeting) {
 
 // run sends until ctx is done.
 func (d *down) run(ctx context.Context) {
-	const buffer = 256
-	watch := d.o.Store.Watch(buffer)
-	defer func() { watch.Close() }()
-	d.load(ctx, "")
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	const (
+		buffer = 1024
+		again  = 100 * time.Millisecond // until it watches again when it fell behind
+	)
+	var watch *store.Watcher
+	var changes <-chan store.Change
+	begin := time.NewTimer(0)
+	defer begin.Stop()
+	due := time.NewTimer(repeatLast)
+	defer due.Stop()
 	for {
-		timer.Reset(d.due())
+		due.Reset(d.due())
 		select {
 		case <-ctx.Done():
+			if watch != nil {
+				watch.Close()
+			}
 			return
 		case <-d.wake:
-			d.answer(ctx)
-		case <-timer.C:
+			d.answer()
+		case <-due.C:
 			d.repeat()
-		case c, ok := <-watch.Changes():
-			if !ok { // fell behind: everything may have changed
-				if ctx.Err() != nil || !sleep(ctx, repeatFirst/10) {
-					return
-				}
-				watch = d.o.Store.Watch(buffer)
-				d.load(ctx, "")
-			} else if c.Kind == store.NoticeChanged {
+		case <-begin.C:
+			watch = d.o.Store.Watch(buffer)
+			changes = watch.Changes()
+			d.load(ctx, "")
+		case c, ok := <-changes:
+			switch {
+			case !ok: // everything may have changed
+				changes = nil
+				begin.Reset(again)
+			case c.Kind == store.NoticeChanged:
 				d.load(ctx, c.Device)
 			}
 		}
@@ -102,7 +111,7 @@ func (d *down) run(ctx context.Context) {
 }
 
 // answer sends what send has put down.
-func (d *down) answer(ctx context.Context) {
+func (d *down) answer() {
 	d.mu.Lock()
 	acks, greeted := d.acks, d.greeted
 	d.acks, d.greeted = make(map[ackKey]wire.Ack), make(map[string]bool)

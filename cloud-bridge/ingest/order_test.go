@@ -184,7 +184,7 @@ func TestAlarmsFirst(t *testing.T) {
 func TestBatchesAreBoundedByFixes(t *testing.T) {
 	s := &shelf{gated: true}
 	bubble(t, s, func(t *testing.T, p *pipe, _ *ingest.Ingester, _ *prometheus.Registry) {
-		fixes := &wire.TrackBatch{Fixes: make([]wire.TrackFix, wire.MaxTrackFixes)}
+		fixes := &wire.TrackBatch{Fixes: make([]wire.TrackFix, 60)}
 		for seq := uint64(1); seq < 50; seq++ {
 			p.up(wire.UpTopic("box-01", wire.Track), sealed(t, wire.Track, seq, nil, fixes))
 		}
@@ -192,8 +192,8 @@ func TestBatchesAreBoundedByFixes(t *testing.T) {
 		s.gate <- struct{}{} // the first alone
 		s.gate <- struct{}{}
 		synctest.Wait()
-		if got := s.committed(); len(got) != 2 || len(got[1]) != 4 {
-			t.Errorf("commits %v: want 4 tracks of 600 fixes in the second", got)
+		if got := s.committed(); len(got) != 2 || len(got[1]) != 9 {
+			t.Errorf("commits %v: want 9 tracks of 60 fixes in the second", got)
 		}
 	})
 }

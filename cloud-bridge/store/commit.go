@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/wire"
@@ -261,14 +262,27 @@ func (t *tx) track(d *device, b *wire.TrackBatch, row int64, received time.Time)
 	const ahead = 10 * time.Minute
 	for n := range b.Fixes {
 		f := &b.Fixes[n]
-		if err := t.exec(`INSERT INTO fixes (device, at, event, n, lat_e6, lon_e6, alt, speed, course, hdop, flags)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?)`,
-			d.num, f.Time, row, n, f.LatE6, f.LonE6, f.Alt, f.Speed, f.Course, f.HDOP, f.Flags); err != nil {
-			return err
-		}
 		if f.Time <= received.Add(ahead).UnixMilli() && (d.fix == nil || f.Time >= d.fix.Time) {
 			fix := *f
 			d.fix = &fix
+		}
+	}
+	n := 0
+	// A statement is dearer than a row, and each number of rows is another
+	// statement to prepare.
+	for _, size := range []int{20, 5, 1} {
+		text := `INSERT INTO fixes (device, at, event, n, lat_e6, lon_e6, alt, speed, course, hdop, flags) VALUES ` +
+			strings.Repeat(",(?,?,?,?,?,?,?,?,?,?,?)", size)[1:]
+		for len(b.Fixes)-n >= size {
+			var args []any
+			for range size {
+				f := &b.Fixes[n]
+				args = append(args, d.num, f.Time, row, n, f.LatE6, f.LonE6, f.Alt, f.Speed, f.Course, f.HDOP, f.Flags)
+				n++
+			}
+			if err := t.exec(text, args...); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -53,6 +53,30 @@ func TestTrack(t *testing.T) {
 	}
 }
 
+// All fixes of a batch are there, however many they are.
+func TestTrackSizes(t *testing.T) {
+	s := fresh(t)
+	src := lane(t, "car-01", wire.Track)
+	want := 0
+	for _, size := range []int{1, 4, 5, 19, 20, 27, wire.MaxTrackFixes} {
+		b := new(wire.TrackBatch)
+		for range size {
+			b.Fixes = append(b.Fixes, wire.TrackFix{Time: int64(want) * 1000, Alt: int64(want), Flags: wire.HasAlt})
+			want++
+		}
+		commit(t, s, src.next(b))
+	}
+	fs, err := s.Track(t.Context(), "car-01", time.Time{}, time.Time{}, 0)
+	if err != nil || len(fs) != want {
+		t.Fatalf("%d fixes, %v: want %d", len(fs), err, want)
+	}
+	for n, f := range fs {
+		if *f.Alt != float64(n) {
+			t.Fatalf("fix %d is that of %v", n, *f.Alt)
+		}
+	}
+}
+
 // Whatever came is there as it came, what this version knows or not.
 func TestEvents(t *testing.T) {
 	s := fresh(t)
