@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -140,11 +141,26 @@ func (b *tab) until(expression string) {
 	}
 }
 
+// shoot keeps a picture of the page in .build/screenshots at the top of the
+// repository.
+func (b *tab) shoot(name string) {
+	b.t.Helper()
+	var shot struct{ Data []byte }
+	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
+	dir := filepath.Join("..", "..", ".build", "screenshots")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), shot.Data, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // A person in a real browser, in both languages: every device has its card, a
 // press lights the lamp, a switch cuts the power, a finger signs on.
 func TestBrowser(t *testing.T) {
 	for lang, words := range map[string][]string{
-		"zh-CN": {"求救", "静默", "陌生手指", "与中心连通", "无警情", "停放", "打开指挥台"},
+		"zh-CN": {"紧急求助", "静默", "陌生手指", "与中心连通", "无警情", "停放", "打开接警调度台"},
 		"en":    {"Panic", "silent", "Unknown finger", "In touch with the desk", "No alarm", "parked", "Open the dispatch desk"},
 	} {
 		t.Run(lang, func(t *testing.T) {
@@ -163,6 +179,7 @@ func TestBrowser(t *testing.T) {
 			}
 			b.eval(box + `.querySelector("[data-kind=panic][data-silent=false] .push-button").click()`)
 			b.until(box + `.querySelector(".lamp.red").dataset.lit === "true" && ` + box + `.querySelector(".siren").dataset.on === "true"`)
+			b.shoot("panel-" + lang + ".png")
 			b.eval(car + `.querySelector(".finger").click()`)
 			b.until(car + `.querySelector(".facts").innerText.includes("P-1")`)
 			b.eval(box + `.querySelectorAll(".switch")[0].click()`)

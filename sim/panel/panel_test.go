@@ -246,7 +246,7 @@ func TestStream(t *testing.T) {
 
 func TestPage(t *testing.T) {
 	url := serve(t)
-	for query, want := range map[string]string{"?lang=zh-CN": "模拟器", "?lang=zh": "报警箱", "?lang=en": "Alarm boxes", "": "Alarm boxes", "?lang=tlh": "Alarm boxes"} {
+	for query, want := range map[string]string{"?lang=zh-CN": "模拟器", "?lang=zh": "报警柱", "?lang=en": "Alarm boxes", "": "Alarm boxes", "?lang=tlh": "Alarm boxes"} {
 		code, h, b := do(t, "GET", url+"/"+query, "")
 		csp := h.Get("Content-Security-Policy")
 		if code != http.StatusOK || !strings.Contains(string(b), want) {

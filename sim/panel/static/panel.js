@@ -95,6 +95,12 @@ function fact(list, name) {
   };
 }
 
+// faultName names a fault's code, such as button_stuck:panic.
+function faultName(code) {
+  const [what, where] = code.split(":");
+  return (words[`fault.${what}`] ?? what) + (where ? ` (${where})` : "");
+}
+
 function card(v) {
   const id = v.id;
   const draws = [];
@@ -162,7 +168,7 @@ function card(v) {
     officer(v.officer || t("nobody"), false, v.fingers != null);
     const f = v.fix;
     fix(f ? `${f.lat.toFixed(5)}, ${f.lon.toFixed(5)}${f.speed != null ? ` · ${(f.speed * 3.6).toFixed(0)} km/h` : ""} · ${t("gps." + v.gps)}` : t("fix.none"), f && f.age_ms > 10000, Boolean(v.gps));
-    faults(v.faults.join(", "), true, v.faults.length > 0);
+    faults(v.faults.map(faultName).join(", "), true, v.faults.length > 0);
     crashes(String(v.crashes), true, v.crashes > 0);
   });
   return { root, draw: (v) => draws.forEach((d) => d(v)) };
