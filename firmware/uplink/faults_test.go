@@ -110,6 +110,9 @@ func TestAlarmAfterALongOutage(t *testing.T) {
 			b.set(false, false)
 			time.Sleep(29 * time.Second)
 			r.settled(c)
+			if t.Failed() {
+				t.Logf("status %+v, %d dials, centre %+v", r.u.Status(), b.dialed(), c)
+			}
 		})
 	}
 }

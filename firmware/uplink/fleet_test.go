@@ -36,17 +36,23 @@ func TestAFleetDoesNotComeBackInStep(t *testing.T) {
 	for name, c := range map[string]struct {
 		lane wire.Lane
 		most int
-	}{"track": {wire.Track, devices / 10}, "alarms": {wire.Alarm, devices * 2 / 5}} {
+		wait time.Duration // at most, between two dials of a device
+	}{"track": {wire.Track, devices / 10, time.Minute}, "alarms": {wire.Alarm, devices * 2 / 5, 8 * time.Second}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var mu sync.Mutex
 				dials := map[int64]int{}
 				start := time.Now()
-				dial := func(context.Context, string) (net.Conn, error) {
-					mu.Lock()
-					defer mu.Unlock()
-					dials[int64(time.Since(start)/time.Second)]++
-					return nil, errors.New("refused")
+				longest := time.Duration(0)
+				dial := func(last *time.Time) uplink.Dialer {
+					return func(context.Context, string) (net.Conn, error) {
+						mu.Lock()
+						defer mu.Unlock()
+						dials[int64(time.Since(start)/time.Second)]++
+						longest = max(longest, time.Since(*last))
+						*last = time.Now()
+						return nil, errors.New("refused")
+					}
 				}
 				window := map[wire.Lane]wire.Window{wire.Alarm: {Oldest: 1, Next: 1}, wire.Duty: {Oldest: 1, Next: 1}, wire.Track: {Oldest: 1, Next: 1}}
 				window[c.lane] = wire.Window{Oldest: 1, Next: 9}
@@ -54,9 +60,10 @@ func TestAFleetDoesNotComeBackInStep(t *testing.T) {
 				defer stop()
 				var wg sync.WaitGroup
 				for i := range devices {
+					last := start
 					u, err := uplink.New(uplink.Options{
 						Device: fmt.Sprintf("box-%d", i), Servers: one, Key: deviceKey, CentreKey: pub(centreKey),
-						Store: waiting{window, make(chan struct{})}, Dial: dial,
+						Store: waiting{window, make(chan struct{})}, Dial: dial(&last),
 					})
 					if err != nil {
 						t.Fatal(err)
@@ -71,6 +78,9 @@ func TestAFleetDoesNotComeBackInStep(t *testing.T) {
 					}
 				}
 				t.Logf("worst second: %d of %d devices, %d dials in ten minutes", worst, devices, total)
+				if longest > c.wait {
+					t.Errorf("a device waited %v between two dials: want %v at most", longest, c.wait)
+				}
 				if worst > c.most {
 					t.Errorf("%d of %d devices dialled in one second: want at most %d", worst, devices, c.most)
 				}

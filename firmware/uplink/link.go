@@ -99,7 +99,9 @@ func dial(ctx context.Context, o *Options, address string) (*link, error) {
 	t := k.client.Connect()
 	<-t.Done()
 	if err := t.Error(); err != nil {
-		k.close(false)
+		// Nothing runs that Disconnect could stop. It would wait, since the token
+		// ends before the client's state does.
+		k.cut()
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	if err := k.subscribe(ctx, o.Device); err != nil {
@@ -168,7 +170,7 @@ func (k *link) close(inOrder bool) {
 	}
 	late := time.AfterFunc(time.Second, k.cut)
 	defer late.Stop()
-	// Disconnect gives up waiting after its argument, in milliseconds, not sooner
-	// or later than it is done: with 0, as often seen, it waits for nothing.
-	k.client.Disconnect(60_000)
+	// Disconnect returns when it is done, or after its argument in milliseconds:
+	// with 0 it would wait for nothing. After the cut it is soon done.
+	k.client.Disconnect(2000)
 }
