@@ -72,6 +72,7 @@ type Agent struct {
 	spool  *spool.Spool
 	uplink *uplink.Uplink
 	lamps  *lamp.Driver
+	damage string // what was wrong with the spool that was set aside, or ""
 
 	// The rest is only touched by the loop.
 	latches  map[string]*latch // by button
@@ -125,8 +126,7 @@ func SpoolPath(cfg *config.Config) string { return filepath.Join(cfg.Data, "spoo
 func (a *Agent) Run(ctx context.Context) (err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	a.spool, err = spool.Open(SpoolPath(a.cfg), spool.Options{Log: a.log})
-	if err != nil {
+	if err := a.openSpool(); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	defer func() { err = errors.Join(err, a.spool.Close()) }()
@@ -167,12 +167,34 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	return nil
 }
 
+// openSpool opens the spool. A file that is damaged is set aside and a fresh
+// one begun, with a fault that the desk sees: a box that starts over and over
+// helps nobody.
+func (a *Agent) openSpool() (err error) {
+	path, opt := SpoolPath(a.cfg), spool.Options{Log: a.log}
+	a.spool, err = spool.Open(path, opt)
+	if !errors.Is(err, spool.ErrDamaged) && !errors.Is(err, spool.ErrFormat) {
+		return err
+	}
+	to, aside := spool.SetAside(path)
+	if aside != nil {
+		return errors.Join(err, aside)
+	}
+	a.log.Error("spool set aside, a fresh one begun", "to", to, "err", err)
+	a.damage = fmt.Sprintf("set aside as %s: %v", filepath.Base(to), err)
+	a.spool, err = spool.Open(path, opt)
+	return err
+}
+
 // loop owns the agent's state.
 func (a *Agent) loop(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	health := time.NewTicker(time.Duration(a.cfg.Health.Every))
 	defer health.Stop()
+	if a.damage != "" {
+		a.faultBegan(faultDamage, a.damage)
+	}
 	a.heartbeat()
 	for {
 		a.show()

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -425,6 +426,36 @@ func TestHealth(t *testing.T) {
 			t.Errorf("got %+v, want a receiver that searches and its fault", last)
 		}
 	})
+}
+
+// A damaged spool costs what was in it, not the box.
+func TestADamagedSpoolIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "spool.db")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("not a database "), 5000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dir, "")
+		w.power()
+		w.press("P")
+		time.Sleep(10 * time.Second)
+		if raised := bodies[*wire.AlarmRaised](w); len(raised) != 1 {
+			t.Errorf("%d alarms, want 1", len(raised))
+		}
+		faults := bodies[*wire.Fault](w)
+		if !slices.ContainsFunc(faults, func(f *wire.Fault) bool {
+			return f.Code == "storage_damaged" && f.Active && strings.Contains(f.Detail, "spool.db.corrupt-1")
+		}) {
+			t.Errorf("faults %+v, want storage_damaged that names the file", faults)
+		}
+		w.off()
+		w.link(false)
+		w.broker.Close()
+	})
+	if b, err := os.ReadFile(path + ".corrupt-1"); err != nil || !bytes.HasPrefix(b, []byte("not a database")) {
+		t.Errorf("set aside: %v", err)
+	}
 }
 
 func TestNewRefusesWhatCannotRun(t *testing.T) {

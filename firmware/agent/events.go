@@ -87,6 +87,7 @@ func (a *Agent) retryUnsaved() {
 // Fault codes. A code may carry what it concerns behind a colon.
 const (
 	faultStorage     = "storage"
+	faultDamage      = "storage_damaged" // stays until the next start
 	faultButton      = "button_stuck"
 	faultGPS         = "gps_lost"
 	faultFingerprint = "fingerprint_lost"
