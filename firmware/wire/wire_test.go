@@ -31,7 +31,11 @@ func pub(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.Pu
 
 func raw(t testing.TB, v any) cbor.RawMessage {
 	t.Helper()
-	b, err := cbor.Marshal(v)
+	enc, err := cbor.CoreDetEncOptions().EncMode() // plain Marshal takes maps in any order
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := enc.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
