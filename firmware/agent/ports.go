@@ -107,7 +107,9 @@ func (a *Agent) watchButton(ctx context.Context, name string) {
 			a.post(ctx, a.urgent, func() { a.pressed(name) })
 		case button.Stuck:
 			a.post(ctx, a.other, func() { a.faultBegan(code, "the line stays pressed") })
-		case button.Freed:
+		case button.Noisy:
+			a.post(ctx, a.other, func() { a.faultBegan(code, "the line chatters as no hand can, and is not believed until it rests") })
+		case button.Freed, button.Quiet:
 			a.post(ctx, a.other, func() { a.faultEnded(code) })
 		}
 	})
