@@ -25,6 +25,7 @@ type View struct {
 	Queue   map[string]uint64 `json:"queue"`   // events that wait, by lane, as the agent says; null when it says nothing
 	Fix     *Fix              `json:"fix"`     // the newest, as the agent says
 	GPS     string            `json:"gps"`     // what the receiver does; "" without one
+	Route   bool              `json:"route"`   // it has a way to drive
 	Faults  []string          `json:"faults"`  // active, as the agent says
 	Crashes int               `json:"crashes"` // how often its process ended by itself
 }
@@ -72,7 +73,7 @@ func (d *Device) View() View {
 	defer d.mu.Unlock()
 	now := mono.Now()
 	v := View{
-		ID: d.ID, Kind: d.Spec.Kind, Name: d.Spec.Name, Drill: d.Spec.Drill, Power: "off", Link: string(state), GPS: gps,
+		ID: d.ID, Kind: d.Spec.Kind, Name: d.Spec.Name, Drill: d.Spec.Drill, Power: "off", Link: string(state), GPS: gps, Route: d.Spec.Drive != nil,
 		Buttons: make(map[string]Button), Fingers: maps.Clone(d.Spec.Fingers), Faults: []string{}, Crashes: d.crashes,
 	}
 	if v.Name == "" {

@@ -37,22 +37,22 @@
 // has the time of the step before. A device: all stands for every device where
 // the table says so.
 //
-//	do              needs                  takes
-//	press           device, button         bounce: true, for: 200ms, hold: true
-//	release         device, button         bounce: true
-//	finger          device, slot           for: 700ms
-//	link cut        device (or all)
-//	link restore    device (or all)
-//	link black hole device (or all)
-//	power cut       device (or all)
-//	power restore   device (or all)
-//	drive           device, route          speed: 12
-//	park            device
-//	lose fix        device
-//	replay          device, log            speed: 1
-//	acknowledge     device                 by, kind
-//	dispatch        device, unit           by, kind
-//	close           device, code           by, kind, note
+//	do               needs                  takes
+//	press            device, button         bounce: true, for: 200ms, hold: true
+//	release          device, button         bounce: true
+//	finger           device, slot           for: 700ms
+//	link cut         device (or all)
+//	link restore     device (or all)
+//	link black hole  device (or all)
+//	power cut        device (or all)
+//	power restore    device (or all)
+//	drive            device, route          speed: 12
+//	park             device
+//	lose fix         device
+//	replay           device, log            speed: 1
+//	acknowledge      device                 by, kind
+//	dispatch         device, unit           by, kind
+//	close            device, code           by, kind, note
 //
 // The steps of one device are done one after another. press closes the button's contact and opens it again after for (default
 // 200ms), or keeps it closed until a release when hold is true; with bounce the

@@ -149,7 +149,7 @@ function card(v) {
   }
 
   if (v.gps) {
-    const verbs = v.kind === "patrol-car" ? ["drive", "park", "lose"] : ["park", "lose"];
+    const verbs = v.route ? ["drive", "park", "lose"] : ["park", "lose"];
     root.append(el("div", { class: "feed" }, el("h4", {}, t("gps")), ...verbs.map((verb) => el("button", { class: "small", type: "button", onclick: () => post(id, `gps/${verb}`) }, t(`gps.${verb}`)))));
   }
 
