@@ -26,9 +26,6 @@ const (
 	Unknown      Shows = "unknown"      // none of the promised patterns
 )
 
-// All lists what the lamps can tell, but Unknown.
-func All() []Shows { return []Shows{Idle, Stored, CentreHas, Acknowledged, UnitComing, Fault} }
-
 // A Style is how a pattern is shown.
 type Style string
 
