@@ -133,7 +133,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.restore(); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
-	a.lamps = lamp.New(a.lampOutputs(), a.log)
+	a.lamps = lamp.New(a.lampOutputs(ctx), a.log)
 	a.uplink, err = uplink.New(a.uplinkOptions(ctx))
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)

@@ -37,11 +37,12 @@ func public(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519
 // A world is a box in a bubble: its lines, a broker, and a centre that keeps
 // what it is sent.
 type world struct {
-	t    *testing.T
-	cfg  *config.Config
-	pins map[string]*gpiotest.Pin
-	gps  *io.PipeWriter
-	gpsR *io.PipeReader
+	t      *testing.T
+	cfg    *config.Config
+	pins   map[string]*gpiotest.Pin
+	broken string // the pin that cannot be driven
+	gps    *io.PipeWriter
+	gpsR   *io.PipeReader
 
 	broker *mochi.Server
 	mu     sync.Mutex
@@ -162,7 +163,7 @@ func (w *world) power() {
 	w.t.Helper()
 	w.gpsR, w.gps = io.Pipe()
 	r := w.gpsR
-	ports, err := agent.OpenPorts(w.cfg, func(name string) (gpio.PinIO, error) { return w.pins[name], nil })
+	ports, err := agent.OpenPorts(w.cfg, func(name string) (gpio.PinIO, error) { return lampPin{w.pins[name], w}, nil })
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -352,6 +353,64 @@ func TestSilentMakesNoSound(t *testing.T) {
 			t.Errorf("got %+v, want one silent alarm", raised)
 		}
 	})
+}
+
+// The siren pauses after its limit; who presses again is heard again, who
+// presses silently is not.
+func TestTheSirenPausesAndSoundsAnew(t *testing.T) {
+	inWorld(t, "", func(w *world) {
+		for i := range 2 {
+			w.press("P")
+			if got := w.lamps(); got[3] != 'S' {
+				t.Errorf("press %d: %s, no siren", i+1, got)
+			}
+			time.Sleep(4 * time.Minute)
+			if got := w.lamps(); got[3] != '-' {
+				t.Errorf("after press %d and its limit: %s, still a siren", i+1, got)
+			}
+		}
+		w.press("H")
+		if got := w.lamps(); got[3] != '-' {
+			t.Errorf("after a silent press: %s, a siren", got)
+		}
+	})
+}
+
+func TestALampThatCannotBeDrivenIsAFault(t *testing.T) {
+	inWorld(t, "", func(w *world) {
+		w.off()
+		fail := func(pin string) { w.mu.Lock(); w.broken = pin; w.mu.Unlock() }
+		fail("G")
+		w.power()
+		time.Sleep(time.Minute)
+		fail("")
+		time.Sleep(time.Minute)
+		var got []string
+		for _, f := range bodies[*wire.Fault](w) {
+			if strings.HasPrefix(f.Code, "lamp_failed") {
+				got = append(got, fmt.Sprint(f.Code, " ", f.Active, " ", f.Detail))
+			}
+		}
+		if want := []string{"lamp_failed:green true burnt out", "lamp_failed:green false "}; !slices.Equal(got, want) {
+			t.Errorf("faults %q, want %q", got, want)
+		}
+	})
+}
+
+// lampPin is a pin that can break.
+type lampPin struct {
+	*gpiotest.Pin
+	w *world
+}
+
+func (p lampPin) Out(l gpio.Level) error {
+	p.w.mu.Lock()
+	broken := p.w.broken == p.N
+	p.w.mu.Unlock()
+	if broken {
+		return errors.New("burnt out")
+	}
+	return p.Pin.Out(l)
 }
 
 func TestAStuckLineIsAFault(t *testing.T) {

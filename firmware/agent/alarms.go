@@ -206,7 +206,10 @@ func (a *Agent) show() {
 	s := lamp.State{Drill: a.cfg.Drill, Fault: len(a.faults) > 0}
 	loud := false
 	for _, p := range a.latches {
-		loud = loud || !p.Silent
+		if !p.Silent {
+			loud = true
+			s.Press += p.Press // one more sounds a siren that has fallen silent
+		}
 		if p.Step != lamp.Idle && (s.Step == lamp.Idle || p.Step < s.Step) {
 			s.Step = p.Step
 		}

@@ -89,6 +89,7 @@ const (
 	faultStorage     = "storage"
 	faultDamage      = "storage_damaged" // stays until the next start
 	faultButton      = "button_stuck"
+	faultLamp        = "lamp_failed" // or the siren: its line cannot be driven
 	faultGPS         = "gps_lost"
 	faultFingerprint = "fingerprint_lost"
 	faultFinger      = "fingerprint_stuck"

@@ -61,7 +61,7 @@ func OpenPorts(cfg *config.Config, line func(name string) (gpio.PinIO, error)) (
 	return p, nil
 }
 
-func (a *Agent) lampOutputs() lamp.Outputs {
+func (a *Agent) lampOutputs(ctx context.Context) lamp.Outputs {
 	out := func(name string, l *config.Line) lamp.Output {
 		if l == nil || a.ports.Lamps[name] == nil {
 			return lamp.Output{}
@@ -69,6 +69,15 @@ func (a *Agent) lampOutputs() lamp.Outputs {
 		return lamp.Output{Pin: a.ports.Lamps[name], ActiveLow: l.Active == "low"}
 	}
 	o := lamp.Outputs{Red: out("red", a.cfg.Lamps.Red), Amber: out("amber", a.cfg.Lamps.Amber), Green: out("green", a.cfg.Lamps.Green)}
+	o.Failed = func(output string, err error) {
+		a.post(ctx, a.other, func() {
+			if err != nil {
+				a.faultBegan(faultLamp+":"+output, err.Error())
+			} else {
+				a.faultEnded(faultLamp + ":" + output)
+			}
+		})
+	}
 	if s := a.cfg.Siren; s != nil && a.ports.Siren != nil {
 		o.Siren = lamp.Output{Pin: a.ports.Siren, ActiveLow: s.Active == "low"}
 		o.SirenLimit = time.Duration(s.Limit)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,11 +32,13 @@ type pin struct {
 	b      *board
 	name   string
 	low    bool
-	broken bool
+	broken atomic.Bool
+	tries  int
 }
 
 func (p *pin) Out(l gpio.Level) error {
-	if p.broken {
+	p.tries++
+	if p.broken.Load() {
 		return errors.New("broken")
 	}
 	p.b.mu.Lock()
@@ -121,12 +125,83 @@ func TestWaveforms(t *testing.T) {
 		"fault":                  {4100 * time.Millisecond, func(d *lamp.Driver) { d.Show(lamp.State{Fault: true}) }, "0s amber+ 80ms amber- 240ms amber+ 320ms amber- 480ms amber+ 560ms amber- 4s amber+ 4.08s amber-"},
 		"an alarm hides a fault": {time.Second, func(d *lamp.Driver) { d.Show(lamp.State{Fault: true, Step: lamp.Stored}) }, "0s red+"},
 		"drill":                  {2500 * time.Millisecond, func(d *lamp.Driver) { d.Show(lamp.State{Drill: true, Step: lamp.Stored}) }, "0s red+ 1.9s red- 2s red+"},
-		"siren's limit":          {10 * time.Minute, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.Stored, Siren: true}) }, "0s siren+ 0s red+ 3m0s siren-"},
+		"siren's limit":          {10 * time.Minute, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.Stored, Siren: true}) }, "0s red+ 0s siren+ 3m0s siren-"},
+		"silent, the centre has it": {
+			13 * time.Second, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.CentreHas, Silent: true}) },
+			"0s red+ 0s amber+ 60ms red- 60ms amber- 4s red+ 4.06s red- 8s red+ 8s amber+ 8.06s red- 8.06s amber- 12s red+ 12.06s red-",
+		},
+		"silent, a unit is coming": {
+			4 * time.Second, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.UnitComing, Silent: true}) },
+			"0s red+ 0s amber+ 0s green+ 60ms red- 60ms amber- 60ms green- 4s red+ 4s amber+ 4s green+",
+		},
+		"silent, acknowledged within the flash": {
+			4 * time.Second, func(d *lamp.Driver) {
+				d.Show(lamp.State{Step: lamp.CentreHas, Silent: true})
+				time.Sleep(20 * time.Millisecond)
+				d.Show(lamp.State{Step: lamp.Acknowledged, Silent: true})
+			},
+			"0s red+ 0s amber+ 20ms red- 20ms amber- 100ms red+ 100ms amber+ 160ms red- 160ms amber-",
+		},
+		"drill, the centre has it": {
+			2600 * time.Millisecond, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.CentreHas, Drill: true}) },
+			"0s red+ 0s amber+ 500ms amber- 1s amber+ 1.5s amber- 1.9s red- 2s red+ 2s amber+ 2.5s amber-",
+		},
+		"drill, a unit is coming": {
+			2 * time.Second, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.UnitComing, Drill: true}) },
+			"0s red+ 0s amber+ 0s green+ 1.9s red- 1.9s amber- 1.9s green- 2s red+ 2s amber+ 2s green+",
+		},
+		"a second alarm goes back": {
+			2 * time.Second, func(d *lamp.Driver) {
+				d.Show(lamp.State{Step: lamp.UnitComing})
+				time.Sleep(time.Second)
+				d.Show(lamp.State{Step: lamp.Stored})
+			},
+			"0s red+ 0s amber+ 0s green+ 1s red- 1s amber- 1s green- 1.08s red+",
+		},
+		"two steps within one gap": {
+			time.Second, func(d *lamp.Driver) {
+				d.Show(lamp.State{Step: lamp.CentreHas})
+				time.Sleep(100 * time.Millisecond)
+				d.Show(lamp.State{Step: lamp.Acknowledged})
+				time.Sleep(50 * time.Millisecond)
+				d.Show(lamp.State{Step: lamp.UnitComing})
+			},
+			"0s red+ 0s amber+ 100ms red- 100ms amber- 150ms red+ 150ms amber+ 150ms green+",
+		},
+		"what does not show disturbs no pattern": {
+			1200 * time.Millisecond, func(d *lamp.Driver) {
+				for i := range 12 {
+					d.Show(lamp.State{Step: lamp.CentreHas, Fault: i%2 == 0, Siren: i > 5, Press: uint64(i)})
+					time.Sleep(90 * time.Millisecond)
+				}
+			},
+			"0s red+ 0s amber+ 500ms amber- 540ms siren+ 1s amber+",
+		},
+		"a fault after the alarm": {
+			1200 * time.Millisecond, func(d *lamp.Driver) {
+				d.Show(lamp.State{Step: lamp.UnitComing, Fault: true, Drill: true})
+				time.Sleep(time.Second)
+				d.Show(lamp.State{Fault: true, Drill: true})
+			},
+			"0s red+ 0s amber+ 0s green+ 1s red- 1s green- 1.08s amber-",
+		},
+		"silent means silent": {10 * time.Minute, func(d *lamp.Driver) {
+			d.Show(lamp.State{Fault: true, Siren: true, Silent: true})
+			time.Sleep(time.Second)
+			d.Show(lamp.State{})
+		}, "0s amber+ 80ms amber- 240ms amber+ 320ms amber- 480ms amber+ 560ms amber-"},
+		"one more press sounds it anew": {20 * time.Minute, func(d *lamp.Driver) {
+			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 1})
+			time.Sleep(2 * time.Minute)
+			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 2})
+			time.Sleep(8 * time.Minute)
+			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 3})
+		}, "0s red+ 0s siren+ 5m0s siren- 10m0s siren+ 13m0s siren-"},
 		"siren stops at reset": {time.Minute, func(d *lamp.Driver) {
 			d.Show(lamp.State{Step: lamp.Stored, Siren: true})
 			time.Sleep(time.Second)
 			d.Show(lamp.State{})
-		}, "0s siren+ 0s red+ 1s siren- 1s red-"},
+		}, "0s red+ 0s siren+ 1s red- 1s siren-"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := run(t, all, c.length, c.show); got != c.want {
@@ -136,14 +211,75 @@ func TestWaveforms(t *testing.T) {
 	}
 }
 
-func TestABrokenLampDoesNotStopTheOthers(t *testing.T) {
+// Without a limit of its own, the siren still has one.
+func TestTheSirenAlwaysHasALimit(t *testing.T) {
 	got := run(t, func(b *board) lamp.Outputs {
 		o := all(b)
-		o.Red.Pin.(*pin).broken = true
-		o.Siren.Pin = nil
+		o.SirenLimit = 0
 		return o
-	}, time.Second, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.UnitComing, Siren: true}) })
-	if got != "0s amber+ 0s green+" {
+	}, time.Hour-time.Minute, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.Stored, Siren: true}) })
+	if got != "0s red+ 0s siren+ 3m0s siren-" {
 		t.Errorf("got %s", got)
 	}
+}
+
+// A line that cannot be driven stops no other, is told once, and is tried again.
+func TestABrokenLamp(t *testing.T) {
+	var told []string
+	var p *pin
+	got := run(t, func(b *board) lamp.Outputs {
+		o := all(b)
+		p = o.Red.Pin.(*pin)
+		p.broken.Store(true)
+		o.Siren.Pin = nil
+		o.Failed = func(output string, err error) {
+			told = append(told, fmt.Sprint(time.Since(b.start), " ", output, " ", err))
+		}
+		return o
+	}, 20*time.Second, func(d *lamp.Driver) {
+		d.Show(lamp.State{Step: lamp.UnitComing, Siren: true})
+		time.Sleep(9500 * time.Millisecond)
+		p.broken.Store(false)
+	})
+	if got != "0s amber+ 0s green+ 10s red+" {
+		t.Errorf("got %s", got)
+	}
+	if want := []string{"0s red broken", "10s red <nil>"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if p.tries > 15 {
+		t.Errorf("tried %d times in 20 s", p.tries)
+	}
+}
+
+// Nothing is lit, and low-active lines are high, from Run's start to its first
+// state and after its end, whatever was shown before.
+func TestDarkAtBothEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		red, amber := &gpiotest.Pin{N: "R", L: gpio.High}, &gpiotest.Pin{N: "Y", L: gpio.Low}
+		d := lamp.New(lamp.Outputs{Red: lamp.Output{Pin: red}, Amber: lamp.Output{Pin: amber, ActiveLow: true}}, slog.New(slog.DiscardHandler))
+		dark := func(when string) {
+			t.Helper()
+			if red.Read() || !amber.Read() {
+				t.Errorf("%s: red %v, amber %v", when, red.Read(), amber.Read())
+			}
+		}
+		for range 2 { // Run may be called again
+			ctx, stop := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() { d.Run(ctx) })
+			synctest.Wait()
+			dark("at the start")
+			d.Show(lamp.State{Step: lamp.Acknowledged})
+			synctest.Wait()
+			if !red.Read() || amber.Read() {
+				t.Error("not lit")
+			}
+			stop()
+			wg.Wait()
+			dark("at the end")
+			d.Show(lamp.State{})
+			dark("afterwards")
+		}
+	})
 }

@@ -1,0 +1,157 @@
+package lamp
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"periph.io/x/conn/v3/gpio"
+)
+
+// Outputs are the lines to drive; a nil pin is absent.
+type Outputs struct {
+	Red, Amber, Green Output
+	Siren             Output
+	SirenLimit        time.Duration // it falls silent after so long; 0 stands for 3 minutes
+	// Failed, if set, is called by Run when a line cannot be driven, and with a
+	// nil error when it can again. The output is red, amber, green or siren.
+	Failed func(output string, err error)
+}
+
+// An Output is a pin and its sense.
+type Output struct {
+	Pin       gpio.PinOut
+	ActiveLow bool
+}
+
+const (
+	defaultLimit = 3 * time.Minute
+	// retry is how often lines that failed are tried again.
+	retry = time.Second
+)
+
+// A Driver drives the outputs. Make it with New.
+type Driver struct {
+	out Outputs
+	log *slog.Logger
+
+	mu   sync.Mutex
+	want State
+	wake chan struct{}
+
+	// Only touched by Run:
+	lit    uint8 // the lamps that are to be lit now
+	sounds bool
+	failed map[string]bool // outputs whose failure was told
+}
+
+// New returns a driver that shows Idle once Run runs.
+func New(out Outputs, log *slog.Logger) *Driver {
+	if out.SirenLimit <= 0 {
+		out.SirenLimit = defaultLimit
+	}
+	return &Driver{out: out, log: log, wake: make(chan struct{}, 1), failed: make(map[string]bool)}
+}
+
+// Show changes what is shown, at once. It may be called from any goroutine,
+// before, during and after Run.
+func (d *Driver) Show(s State) {
+	d.mu.Lock()
+	changed := d.want != s
+	d.want = s
+	d.mu.Unlock()
+	if changed {
+		select {
+		case d.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run drives the outputs until ctx ends, then switches all of them off. It
+// returns nil.
+func (d *Driver) Run(ctx context.Context) error {
+	next := time.NewTimer(steady)    // the end of the phase that shows
+	silence := time.NewTimer(steady) // the end of the siren's time
+	again := time.NewTimer(steady)   // when to try failed lines again
+	defer next.Stop()
+	defer silence.Stop()
+	defer again.Stop()
+	defer d.set(0, false)
+	d.set(0, false)
+	var shown State
+	phases, i := pattern(shown.look()), 0
+	for {
+		again.Reset(steady)
+		if len(d.failed) > 0 {
+			again.Reset(retry)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+			d.set(d.lit, d.sounds)
+		case <-silence.C:
+			d.set(d.lit, false)
+		case <-next.C:
+			i = (i + 1) % len(phases)
+			d.set(phases[i].lit, d.sounds)
+			next.Reset(phases[i].lasts)
+		case <-d.wake:
+			d.mu.Lock()
+			want := d.want
+			d.mu.Unlock()
+			loud := want.Siren && !want.Silent
+			sounds := d.sounds && loud
+			if loud && (!shown.Siren || shown.Silent || want.Press > shown.Press) {
+				sounds = true
+				silence.Reset(d.out.SirenLimit)
+			}
+			lit := d.lit
+			if want.look() != shown.look() {
+				phases, i = pattern(want.look()), 0
+				lit = phases[0].lit
+				if want.Step != shown.Step && want.Step != Idle && lit&^d.lit == 0 {
+					// No new lamp: a dark gap shows that something changed.
+					lit, i = 0, len(phases)-1 // the first phase follows
+					next.Reset(gap)
+				} else {
+					next.Reset(phases[0].lasts)
+				}
+			}
+			d.set(lit, sounds)
+			shown = want
+		}
+	}
+}
+
+// set drives all outputs, the siren last.
+func (d *Driver) set(lit uint8, sounds bool) {
+	d.lit, d.sounds = lit, sounds
+	d.drive("red", d.out.Red, lit&red != 0)
+	d.drive("amber", d.out.Amber, lit&amber != 0)
+	d.drive("green", d.out.Green, lit&green != 0)
+	d.drive("siren", d.out.Siren, sounds)
+}
+
+// drive drives one output; a failure is told when it begins and when it ends.
+func (d *Driver) drive(name string, o Output, on bool) {
+	if o.Pin == nil {
+		return
+	}
+	err := o.Pin.Out(gpio.Level(on != o.ActiveLow))
+	if (err != nil) == d.failed[name] {
+		return
+	}
+	if err != nil {
+		d.failed[name] = true
+		d.log.Error("output failed", "output", name, "pin", o.Pin.Name(), "err", err)
+	} else {
+		delete(d.failed, name)
+		d.log.Info("output works again", "output", name, "pin", o.Pin.Name())
+	}
+	if d.out.Failed != nil {
+		d.out.Failed(name, err)
+	}
+}
