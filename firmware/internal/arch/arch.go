@@ -22,8 +22,12 @@ const module = "github.com/fengsui/fengsui/"
 // A File is what the rules look at.
 type File struct {
 	Path     string // from the root, with slashes
+	Package  string
+	Doc      bool // a comment stands before the package clause
 	Imports  []string
 	Inits    int      // functions called init
+	Exits    int      // calls that end the process: os.Exit, log.Fatal…
+	Contexts int      // members of structs that are a context.Context
 	Literals []string // strings
 }
 
@@ -79,7 +83,7 @@ var Rules = []Rule{
 	{
 		"only firmware/internal/hw touches device paths, so that everything else runs on emulated ports",
 		func(f File) bool {
-			return !f.in("firmware/internal") && !f.Test() && slices.ContainsFunc(f.Literals, func(s string) bool { return strings.Contains(s, "/dev/") })
+			return !f.in("firmware/internal/hw") && !f.in("firmware/internal/arch") && !f.Test() && slices.ContainsFunc(f.Literals, func(s string) bool { return strings.Contains(s, "/dev/") })
 		},
 	},
 	{
@@ -90,6 +94,52 @@ var Rules = []Rule{
 		"no init function: things are composed where they can be read",
 		func(f File) bool { return f.Inits > 0 },
 	},
+	{
+		"only a program's main ends the process: everything else is closed in order, and runs in tests",
+		func(f File) bool { return f.Exits > 0 && f.Package != "main" && !f.Test() },
+	},
+	{
+		"no Context in a struct: it belongs to a call, not to a thing",
+		func(f File) bool { return f.Contexts > 0 && !f.Test() },
+	},
+}
+
+// Undocumented returns a line for each package without a comment that says what
+// it does and what it does not do.
+func Undocumented(files []File) []string {
+	documented := make(map[string]bool)
+	for _, f := range files {
+		if !f.Test() {
+			dir := path.Dir(f.Path)
+			documented[dir] = documented[dir] || f.Doc
+		}
+	}
+	var out []string
+	for dir, ok := range documented {
+		if !ok {
+			out = append(out, dir+": the package has no doc comment: a reader starts there")
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TopLevel checks the names at the root, which the project's owner has fixed:
+// all of them, no others, but dot-files and what make build writes.
+func TopLevel(names []string) []string {
+	want := []string{"LICENSE", "Makefile", "README.md", "boards", "cloud-bridge", "firmware", "go.mod", "go.sum", "sim"}
+	var out []string
+	for _, name := range names {
+		if !strings.HasPrefix(name, ".") && name != "dist" && !slices.Contains(want, name) {
+			out = append(out, fmt.Sprintf("%s: want at the top level only %s and dot-files", name, strings.Join(want, ", ")))
+		}
+	}
+	for _, name := range want {
+		if !slices.Contains(names, name) {
+			out = append(out, name+": missing at the top level")
+		}
+	}
+	return out
 }
 
 // Check returns a line for each rule that a file breaks.
@@ -107,11 +157,11 @@ func Check(files []File) []string {
 
 // Parse reads one Go file; name is its path from the root.
 func Parse(name string, src []byte) (File, error) {
-	tree, err := parser.ParseFile(token.NewFileSet(), name, src, parser.SkipObjectResolution)
+	tree, err := parser.ParseFile(token.NewFileSet(), name, src, parser.SkipObjectResolution|parser.ParseComments)
 	if err != nil {
 		return File{}, err
 	}
-	f := File{Path: name}
+	f := File{Path: name, Package: tree.Name.Name, Doc: tree.Doc != nil}
 	for _, i := range tree.Imports {
 		p, err := strconv.Unquote(i.Path.Value)
 		if err != nil {
@@ -125,6 +175,16 @@ func Parse(name string, src []byte) (File, error) {
 			if n.Name.Name == "init" && n.Recv == nil {
 				f.Inits++
 			}
+		case *ast.CallExpr:
+			if of, name := selector(n.Fun); of == "os" && name == "Exit" || of == "log" && strings.HasPrefix(name, "Fatal") {
+				f.Exits++
+			}
+		case *ast.StructType:
+			for _, m := range n.Fields.List {
+				if of, name := selector(m.Type); of == "context" && name == "Context" {
+					f.Contexts++
+				}
+			}
 		case *ast.BasicLit:
 			if s, err := strconv.Unquote(n.Value); err == nil && n.Kind == token.STRING {
 				f.Literals = append(f.Literals, s)
@@ -133,6 +193,16 @@ func Parse(name string, src []byte) (File, error) {
 		return true
 	})
 	return f, nil
+}
+
+// selector returns the parts of x.y.
+func selector(e ast.Expr) (x, y string) {
+	if s, ok := e.(*ast.SelectorExpr); ok {
+		if id, ok := s.X.(*ast.Ident); ok {
+			return id.Name, s.Sel.Name
+		}
+	}
+	return "", ""
 }
 
 // Load reads all Go files below root.
