@@ -219,6 +219,79 @@ func TestDiskFaults(t *testing.T) {
 	}
 }
 
+// TestGivesUp is not a test but the child of the next: it stores an event with
+// a state and, when that is refused, goes on with another and no state.
+func TestGivesUp(t *testing.T) {
+	path := os.Getenv("SPOOL_GIVES_UP")
+	if path == "" {
+		t.Skip("the child of another test")
+	}
+	runtime.LockOSThread() // strace counts calls by thread
+	s, err := spool.Open(path, spool.Options{AckDelay: 1 << 40})
+	if err != nil {
+		fmt.Println("not opened:", err)
+		return
+	}
+	for _, what := range []string{"a", "b", "c"} {
+		_, err := s.Append(wire.Alarm, seal(wire.Alarm, what), spool.KV{Key: what, Value: []byte(what)})
+		fmt.Printf("%s stored %v full %v\n", what, err == nil, errors.Is(err, spool.ErrFull))
+	}
+	fmt.Println("closed:", s.Close())
+}
+
+// A disk that is full only at the last sync of a commit has taken it all the
+// same: what is refused as full must leave neither event nor state behind.
+func TestFullMeansNothingStored(t *testing.T) {
+	strace := findStrace(t)
+	full := 0
+	for k := 1; k <= 10; k++ {
+		path := filepath.Join(t.TempDir(), "s")
+		cmd := exec.CommandContext(t.Context(), strace, "-f", "-qq", "-o", os.DevNull, "-e", "trace=fdatasync",
+			"-e", fmt.Sprintf("inject=fdatasync:error=ENOSPC:when=%d", k), os.Args[0], "-test.run=^TestGivesUp$")
+		cmd.Env = append(os.Environ(), "SPOOL_GIVES_UP="+path)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("sync %d: %v\n%s", k, err, out)
+		}
+		if strings.Contains(string(out), "not opened") {
+			continue
+		}
+		s := open(t, path, spool.Options{})
+		state, err := s.State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		recs, err := s.Read(wire.Alarm, 0, 10, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := map[string]bool{}
+		for _, r := range recs {
+			e, err := wire.Peek(r.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held[e.Body.(*wire.Fault).Detail] = true
+		}
+		for _, what := range []string{"a", "b", "c"} {
+			switch {
+			case strings.Contains(string(out), what+" stored true"):
+				if !held[what] || string(state[what]) != what {
+					t.Errorf("sync %d: %s was stored; event %v, state %q", k, what, held[what], state[what])
+				}
+			case strings.Contains(string(out), what+" stored false full true"):
+				full++
+				if held[what] || state[what] != nil {
+					t.Errorf("sync %d: %s was refused as full; event %v, state %q", k, what, held[what], state[what])
+				}
+			}
+		}
+	}
+	if full == 0 {
+		t.Error("nothing was refused as full: the faults were not injected")
+	}
+}
+
 func findStrace(t *testing.T) string {
 	t.Helper()
 	strace, err := exec.LookPath("strace")

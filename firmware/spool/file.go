@@ -376,8 +376,10 @@ func readEvents(tx *bolt.Tx, l wire.Lane, from, next uint64, records, bytes int)
 func (s *Spool) commit(db *bolt.DB, limit int64, f func(*bolt.Tx) error) error {
 	db.MaxSize = int(limit)
 	var before error // of f: nothing was written yet
+	var id int
 	err := guard(func() error {
 		return db.Update(func(tx *bolt.Tx) error {
+			id = tx.ID()
 			before = f(tx)
 			return before
 		})
@@ -387,7 +389,7 @@ func (s *Spool) commit(db *bolt.DB, limit int64, f func(*bolt.Tx) error) error {
 		return nil
 	case before != nil:
 		return err
-	case errors.Is(err, berrors.ErrMaxSizeReached), errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, berrors.ErrMaxSizeReached), errors.Is(err, syscall.ENOSPC) && !written(db, id):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	s.log.Error("spool commit failed", "err", err)
@@ -398,6 +400,16 @@ func (s *Spool) commit(db *bolt.DB, limit int64, f func(*bolt.Tx) error) error {
 		s.log.Error("spool close failed", "err", cerr)
 	}
 	return fmt.Errorf("%w: %w", ErrSuspect, err)
+}
+
+// written reports whether the page that makes a transaction valid is in the
+// file, or may be: a disk may be full only when that page is to be synced.
+func written(db *bolt.DB, id int) bool {
+	seen := true
+	err := guard(func() error {
+		return db.View(func(tx *bolt.Tx) error { seen = tx.ID() >= id; return nil })
+	})
+	return err != nil || seen
 }
 
 // SetAside renames a file that cannot be opened to path.corrupt-N, the first
