@@ -79,7 +79,9 @@ type Sensor struct {
 }
 
 // New takes over a port and starts to read it. Close ends that, and closes the
-// port. Of the options, Address, Password and Timeout matter here.
+// port; closing must end a Read in progress, as it does for serial ports,
+// terminals and connections. Of the options, Address, Password and Timeout
+// matter here.
 func New(port io.ReadWriteCloser, opt Options) *Sensor {
 	opt = opt.withDefaults()
 	s := &Sensor{
@@ -134,7 +136,9 @@ func (s *Sensor) pump() {
 			wait.Reset(pause)
 			select {
 			case <-wait.C:
-			case <-s.closed:
+			case <-s.closed: // whatever the port goes on to say
+				s.readErr = io.ErrClosedPipe
+				return
 			}
 		}
 	}
@@ -317,10 +321,8 @@ func stray(p zfm.Packet, want uint32) error {
 	case p.PID != zfm.Ack || len(p.Payload) == 0:
 		return fmt.Errorf("%w: packet 0x%02X of %d bytes", ErrUnsolicited, byte(p.PID), len(p.Payload))
 	}
-	if c := Code(p.Payload[0]); c != OK {
-		return fmt.Errorf("%w: %w", ErrUnsolicited, c)
-	}
-	return fmt.Errorf("%w: acknowledgement of %d bytes", ErrUnsolicited, len(p.Payload))
+	// The code is told but not wrapped: it is not what became of our instruction.
+	return fmt.Errorf("%w: acknowledgement of %d bytes, %s", ErrUnsolicited, len(p.Payload), Code(p.Payload[0]).Error())
 }
 
 // send is the only way to write to a sensor, and what is not on the allow-list
@@ -352,17 +354,18 @@ func (s *Sensor) send(ctx context.Context, op Opcode, args []byte) error {
 // receive returns the next well-formed packet. After damaged bytes it waits for
 // only a little longer; *damage then says what was wrong with them.
 func (s *Sensor) receive(ctx context.Context, damage *error) (zfm.Packet, error) {
+	var late <-chan time.Time
 	for {
 		p, err := s.dec.Next()
 		switch {
 		case err == nil:
 			return p, nil
 		case !errors.Is(err, zfm.ErrIncomplete):
+			if late == nil {
+				late = time.After(grace)
+			}
 			s.stats.Damaged++
 			*damage = err
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, grace)
-			defer cancel()
 			continue
 		}
 		select {
@@ -371,6 +374,8 @@ func (s *Sensor) receive(ctx context.Context, damage *error) (zfm.Packet, error)
 				return zfm.Packet{}, fmt.Errorf("%w: %w", ErrPort, s.readErr)
 			}
 			s.dec.Feed(b)
+		case <-late:
+			return zfm.Packet{}, context.DeadlineExceeded
 		case <-ctx.Done():
 			return zfm.Packet{}, ctx.Err()
 		}

@@ -117,17 +117,22 @@ func (s *Sensor) Serve(ctx context.Context, port io.ReadWriter) error {
 				continue // a sensor does not answer what it cannot read
 			}
 			if err := s.answer(ctx, port, p); err != nil {
-				return err
+				return unlessEnded(err)
 			}
 		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return unlessEnded(err)
 		}
 	}
 	return nil
+}
+
+// unlessEnded is nil when the port ended, at the next Read or in mid-answer.
+func unlessEnded(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+		return nil
+	}
+	return err
 }
 
 func (s *Sensor) answer(ctx context.Context, w io.Writer, p zfm.Packet) error {
