@@ -113,8 +113,13 @@ func (s *Sensor) Serve(ctx context.Context, port io.ReadWriter) error {
 			if errors.Is(perr, zfm.ErrIncomplete) {
 				break
 			}
+			if errors.Is(perr, zfm.ErrSum) {
+				if _, err := port.Write(ack([]byte{byte(fingerprint.ErrPacket)})); err != nil {
+					return unlessEnded(err)
+				}
+			}
 			if perr != nil {
-				continue // a sensor does not answer what it cannot read
+				continue // what is no packet is not answered
 			}
 			if err := s.answer(ctx, port, p); err != nil {
 				return unlessEnded(err)
