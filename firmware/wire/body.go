@@ -13,15 +13,17 @@ type BodyType uint64
 
 // The body types of this version.
 const (
-	TypeAlarmRaised  BodyType = 1
-	TypeAlarmCleared BodyType = 2
-	TypeSignOn       BodyType = 16
-	TypeSignOff      BodyType = 17
-	TypeSignRefused  BodyType = 18
-	TypeFault        BodyType = 19
-	TypeHealth       BodyType = 20
-	TypeNoticeShown  BodyType = 21
-	TypeTrackBatch   BodyType = 32
+	TypeAlarmRaised   BodyType = 1
+	TypeAlarmCleared  BodyType = 2
+	TypeSignOn        BodyType = 16
+	TypeSignOff       BodyType = 17
+	TypeSignRefused   BodyType = 18
+	TypeFault         BodyType = 19
+	TypeHealth        BodyType = 20
+	TypeNoticeShown   BodyType = 21
+	TypeDropped       BodyType = 22
+	TypeStreamStarted BodyType = 23
+	TypeTrackBatch    BodyType = 32
 )
 
 // String returns the type's name as the centre's API gives it.
@@ -43,6 +45,10 @@ func (t BodyType) String() string {
 		return "health"
 	case TypeNoticeShown:
 		return "notice_shown"
+	case TypeDropped:
+		return "dropped"
+	case TypeStreamStarted:
+		return "stream_started"
 	case TypeTrackBatch:
 		return "track_batch"
 	}
@@ -329,6 +335,10 @@ func decodeBody(t BodyType, raw cbor.RawMessage) (Body, error) {
 		b = new(Health)
 	case TypeNoticeShown:
 		b = new(NoticeShown)
+	case TypeDropped:
+		b = new(Dropped)
+	case TypeStreamStarted:
+		b = new(StreamStarted)
 	case TypeTrackBatch:
 		tb, err := decodeTrack(raw)
 		if err != nil {
@@ -366,6 +376,10 @@ func extraOf(b Body) *Extra {
 	case *Health:
 		return &b.Extra
 	case *NoticeShown:
+		return &b.Extra
+	case *Dropped:
+		return &b.Extra
+	case *StreamStarted:
 		return &b.Extra
 	}
 	panic(fmt.Sprintf("wire: %T has no Extra", b)) // every Body but UnknownBody and TrackBatch is above

@@ -16,13 +16,19 @@ type Window struct {
 }
 
 // A Hello tells the centre what a device has, so that it can answer with an
-// [Ack] and know what will never come.
+// [Ack] and know what will never come. It is the device's heartbeat as well,
+// every 30 s on a live connection, and a sign of life only when its Boot and
+// MonoMs are past those of every earlier one of the stream.
+//
+// A device that saved events of an older stream says one for that stream too;
+// Boot and MonoMs are then of the run that has it now.
 type Hello struct {
 	Device   string          `cbor:"1,keyasint"`
 	Stream   StreamID        `cbor:"2,keyasint"`
 	Boot     uint64          `cbor:"3,keyasint"`
 	Firmware string          `cbor:"4,keyasint"`
 	Window   map[Lane]Window `cbor:"5,keyasint"`
+	MonoMs   uint64          `cbor:"6,keyasint,omitempty"` // milliseconds since the start of the boot; 0: not told
 	Extra    Extra           `cbor:"-"`
 }
 
@@ -63,6 +69,9 @@ func (h *Hello) validate() error {
 			return bad("window (5) of "+l.String(), w.Next, "less than 2^63")
 		}
 	}
+	if h.MonoMs > maxMilli {
+		return bad("mono (6)", h.MonoMs, "0 to 2^43 milliseconds")
+	}
 	return text("firmware (4)", h.Firmware, 64)
 }
 
@@ -91,7 +100,19 @@ type DownBody interface{ DownType() DownType }
 type Ack struct {
 	Stream StreamID        `cbor:"1,keyasint"`
 	UpTo   map[Lane]uint64 `cbor:"2,keyasint"`
-	Extra  Extra           `cbor:"-"`
+	// Hash is of the stored event that UpTo names; a lane is absent when there is
+	// none. A device that holds another event under that number deletes nothing:
+	// its spool went back in time, or it has a twin.
+	Hash  map[Lane]Hash `cbor:"3,keyasint,omitempty"`
+	Echo  *Echo         `cbor:"4,keyasint,omitempty"` // of the hello that this answers; nil when it answers events
+	Extra Extra         `cbor:"-"`
+}
+
+// An Echo repeats the times of a hello, so that the device knows how long the
+// answer took and how well it knows the centre's time.
+type Echo struct {
+	Boot   uint64 `cbor:"1,keyasint"`
+	MonoMs uint64 `cbor:"2,keyasint"`
 }
 
 // A NoticeState is how far the centre has got with an alarm.

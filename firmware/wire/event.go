@@ -13,14 +13,17 @@ type WallSource uint8
 
 // The sources of wall time.
 const (
-	WallNone WallSource = 0 // a clock that nothing has set: do not believe it
-	WallGNSS WallSource = 1 // a satellite receiver's time
-	WallNTP  WallSource = 2 // the system's clock, disciplined over the network
-	WallRTC  WallSource = 3 // a battery-backed clock, set some time ago
+	WallNone   WallSource = 0 // a clock that nothing has set: do not believe it
+	WallGNSS   WallSource = 1 // a satellite receiver's time
+	WallNTP    WallSource = 2 // the system's clock, disciplined over the network
+	WallRTC    WallSource = 3 // a battery-backed clock, set some time ago
+	WallCentre WallSource = 4 // the centre's clock, from its answer to a hello
 )
 
-// String returns "none", "gnss", "ntp", "rtc" or "source(n)".
-func (s WallSource) String() string { return name("source", uint64(s), "none", "gnss", "ntp", "rtc") }
+// String returns "none", "gnss", "ntp", "rtc", "centre" or "source(n)".
+func (s WallSource) String() string {
+	return name("source", uint64(s), "none", "gnss", "ntp", "rtc", "centre")
+}
 
 // Wall is a time of day with its source and its uncertainty.
 type Wall struct {

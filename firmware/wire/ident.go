@@ -90,6 +90,9 @@ func HashOf(msg []byte) Hash {
 	return Hash(sum[:16])
 }
 
+// UnmarshalCBOR decodes a byte string of exactly 16 bytes.
+func (h *Hash) UnmarshalCBOR(b []byte) error { return unmarshalID(b, h[:]) }
+
 // String returns 32 lower-case hexadecimal digits.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 

@@ -38,7 +38,10 @@ func (f *TrackFix) Lon() float64 { return float64(f.LonE6) / 1e6 }
 // A TrackBatch is a run of fixes in the order of their capture.
 type TrackBatch struct {
 	Fixes []TrackFix
-	Extra Extra
+	// Thinned is n when the device had to give fixes up and kept one of n; 0
+	// when it has kept all.
+	Thinned uint64
+	Extra   Extra
 }
 
 // Type returns [TypeTrackBatch].
@@ -70,9 +73,10 @@ const (
 //
 // Rice codes: R. F. Rice, JPL Publication 79-22, 1979.
 type trackMap struct {
-	N     uint64  `cbor:"1,keyasint"`
-	First []int64 `cbor:"2,keyasint"`
-	Rest  []byte  `cbor:"3,keyasint"`
+	N       uint64  `cbor:"1,keyasint"`
+	First   []int64 `cbor:"2,keyasint"`
+	Rest    []byte  `cbor:"3,keyasint"`
+	Thinned uint64  `cbor:"4,keyasint,omitempty"`
 }
 
 const (
@@ -113,7 +117,7 @@ func (b *TrackBatch) validate() error {
 
 func (b *TrackBatch) pack() trackMap {
 	first := b.Fixes[0].row()
-	m := trackMap{N: uint64(len(b.Fixes)), First: first[:]}
+	m := trackMap{N: uint64(len(b.Fixes)), First: first[:], Thinned: b.Thinned}
 	var w bitWriter
 	diffs := make([]uint64, len(b.Fixes)-1)
 	for c := range columns {
@@ -202,7 +206,7 @@ func decodeTrack(raw []byte) (*TrackBatch, error) {
 	if err := r.end(); err != nil {
 		return nil, bad("rest (3)", err, "eight columns of fixes-1 Rice codes and fewer than eight zero-bits")
 	}
-	b := &TrackBatch{Fixes: make([]TrackFix, m.N), Extra: extra}
+	b := &TrackBatch{Fixes: make([]TrackFix, m.N), Thinned: m.Thinned, Extra: extra}
 	for i, v := range rows {
 		if v[colFlags] < 0 || v[colFlags] > 255 {
 			return nil, bad("fix flags", v[colFlags], "0 to 255")

@@ -83,6 +83,28 @@ func vectors(t testing.TB) map[string]any {
 			{Time: 1_795_435_202_000, LatE6: 30_123_666, LonE6: 103_123_470, Alt: 512, Speed: 119, Course: 4, HDOP: 9, Flags: 0x0c},
 			{Time: 1_795_439_999_999, LatE6: -89_999_999, LonE6: -179_999_999, Alt: -50, Speed: 0, Course: 180, HDOP: 9999, Flags: 0},
 		}}),
+		"dropped": event(wire.Duty, &wire.Dropped{Ranges: []wire.DroppedRange{
+			{
+				Stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}, Lane: wire.Track, From: 3, To: 18, Why: wire.DropThinned, Events: 16, Fixes: 480,
+				First: 1_795_435_200_000, Last: 1_795_436_159_000,
+			},
+			{Stream: wire.StreamID{9}, Lane: wire.Duty, From: 40, To: 40, Why: wire.DropDamaged, Events: 1},
+		}}),
+		"stream_started": event(wire.Duty, &wire.StreamStarted{
+			Previous: wire.StreamID{9}, Why: wire.StartDamaged, Salvaged: map[wire.Lane]uint64{wire.Alarm: 1, wire.Track: 88}, Detail: "page 5: wrong type",
+		}),
+		"track_batch_thinned": event(wire.Track, &wire.TrackBatch{Thinned: 4, Fixes: []wire.TrackFix{
+			{Time: 1_795_435_200_000, LatE6: 30_123_456, LonE6: 103_123_456, Alt: 512, Speed: 120, Course: 359, HDOP: 9, Flags: 0x1f},
+			{Time: 1_795_435_204_000, LatE6: 30_123_866, LonE6: 103_123_478, Alt: 512, Speed: 119, Course: 4, HDOP: 9, Flags: 0x1f},
+		}}),
+		"hello_beat": &wire.Hello{
+			Device: "box-01", Stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}, Boot: 3, Firmware: "1.0.0",
+			Window: map[wire.Lane]wire.Window{wire.Alarm: {Oldest: 8, Next: 8}}, MonoMs: 91_250,
+		},
+		"down_ack_of_hello": &wire.Down{Device: "box-01", CentreTime: 1_795_435_200_500, Body: &wire.Ack{
+			Stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}, UpTo: map[wire.Lane]uint64{wire.Alarm: 7, wire.Duty: 0, wire.Track: 12},
+			Hash: map[wire.Lane]wire.Hash{wire.Alarm: {0xaa, 15: 0xbb}}, Echo: &wire.Echo{Boot: 3, MonoMs: 91_250},
+		}},
 		"later_version_keys": next,
 		"later_version_body": event(wire.Duty, &wire.UnknownBody{BodyType: 777, Raw: raw(t, map[int]any{1: "photo", 2: []byte{1, 2}})}),
 		"hello": &wire.Hello{
@@ -287,6 +309,12 @@ func TestSealRefuses(t *testing.T) {
 		"code (1)":            event(2, &wire.Fault{}),
 		"officer (1)":         event(2, &wire.SignOn{}),
 		"rev (2)":             event(2, &wire.NoticeShown{}),
+		"ranges (1) 0":        event(2, &wire.Dropped{}),
+		"range from (3)":      event(2, &wire.Dropped{Ranges: []wire.DroppedRange{{Lane: 1, From: 2, To: 1, Why: 1}}}),
+		"range events (6) 3":  event(2, &wire.Dropped{Ranges: []wire.DroppedRange{{Lane: 1, From: 2, To: 3, Why: 1, Events: 3}}}),
+		"range lane (2) 4":    event(2, &wire.Dropped{Ranges: []wire.DroppedRange{{Lane: 4, From: 2, To: 3, Why: 1}}}),
+		"range why (5)":       event(2, &wire.Dropped{Ranges: []wire.DroppedRange{{Lane: 1, From: 2, To: 3}}}),
+		"why (2)":             event(2, &wire.StreamStarted{}),
 		"fixes (1) 0":         event(3, &wire.TrackBatch{}),
 		"fix latitude":        event(3, fix(wire.TrackFix{LatE6: 90_000_001})),
 		"fix course 360":      event(3, fix(wire.TrackFix{Course: 360})),
