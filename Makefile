@@ -7,7 +7,7 @@ GOBUILD = go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.v
 WEB  := cloud-bridge/console/web
 DIST := cloud-bridge/console/dist
 
-.PHONY: demo test build check bench web deps clean
+.PHONY: demo test torture build check bench web deps clean
 
 demo: web ## the centre, six alarm boxes and three cars on this machine
 	@mkdir -p .build && go build -o .build/sim ./sim/cmd/sim && exec .build/sim up $(ARGS)
@@ -24,6 +24,10 @@ deps:
 
 test: deps web
 	go tool gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 20m ./...
+
+# The rigs of `make test` with their full counts: hours.
+torture: deps
+	FENGSUI_TORTURE=long go test -count=1 -v -timeout 24h ./sim/torture/...
 
 # Each architecture: GOARCH GOARM. The centre and the simulator want 64 bits.
 build: web
