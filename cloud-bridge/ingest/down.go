@@ -57,11 +57,17 @@ func newDown(o Options, m metrics) *down {
 // greetings answered.
 func (d *down) send(acks []store.DeviceAck, greetings []store.Greeting) {
 	d.mu.Lock()
-	for _, a := range acks {
-		d.acks[ackKey{a.Device, a.Ack.Stream}] = a.Ack
-	}
+	echoes := make(map[ackKey]*wire.Echo)
 	for _, g := range greetings {
 		d.greeted[g.Hello.Device] = true
+		echoes[ackKey{g.Hello.Device, g.Hello.Stream}] = &wire.Echo{Boot: g.Hello.Boot, MonoMs: g.Hello.MonoMs}
+	}
+	for _, a := range acks {
+		k := ackKey{a.Device, a.Ack.Stream}
+		if a.Ack.Echo = echoes[k]; a.Ack.Echo == nil {
+			a.Ack.Echo = d.acks[k].Echo // of a hello that was not answered yet
+		}
+		d.acks[k] = a.Ack
 	}
 	d.mu.Unlock()
 	select {

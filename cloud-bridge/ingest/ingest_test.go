@@ -211,6 +211,33 @@ func suite(t *testing.T, source func(t *testing.T) (ingest.Source, string)) {
 			t.Errorf("%d events, %v: want 1", len(got), err)
 		}
 	})
+	t.Run("a hello is answered with its own times and the last event's hash", func(t *testing.T) {
+		r := start(t)
+		r.send("fs/v1/box-01/up/alarm", raised(t))
+		r.acked(wire.Alarm, 1)
+		msg, err := wire.SealHello(&wire.Hello{Device: "box-01", Stream: stream, Boot: 3, MonoMs: 1234}, deviceKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.send("fs/v1/box-01/up/hello", msg)
+		select {
+		case a := <-r.acks:
+			if a.Echo == nil || *a.Echo != (wire.Echo{Boot: 3, MonoMs: 1234}) || a.Hash[wire.Alarm] != wire.HashOf(raised(t)) {
+				t.Errorf("%+v: want boot 3, 1234 ms and the hash of alarm 1", a)
+			}
+		case <-time.After(patience):
+			t.Error("no answer")
+		}
+		r.send("fs/v1/box-01/up/alarm", raised(t))
+		select {
+		case a := <-r.acks:
+			if a.Echo != nil {
+				t.Errorf("an event is answered with the echo %+v", a.Echo)
+			}
+		case <-time.After(patience):
+			t.Error("no answer")
+		}
+	})
 	t.Run("a hole is not acknowledged over", func(t *testing.T) {
 		r := start(t)
 		first := sealed(t, wire.Duty, 1, nil, &wire.Fault{Code: "a"})

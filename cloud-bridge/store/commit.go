@@ -185,7 +185,7 @@ func (t *tx) acks() ([]DeviceAck, error) {
 	var out []DeviceAck
 	for _, d := range t.devices {
 		for _, st := range d.streams {
-			ack := wire.Ack{Stream: st.id, UpTo: make(map[wire.Lane]uint64)}
+			ack := newAck(st.id)
 			for _, lane := range wire.Lanes() {
 				l := st.lane(lane)
 				if l.fresh {
@@ -193,12 +193,26 @@ func (t *tx) acks() ([]DeviceAck, error) {
 						return nil, err
 					}
 				}
-				ack.UpTo[lane] = l.upTo
+				addLane(&ack, lane, l.upTo, l.hash)
 			}
 			out = append(out, DeviceAck{d.id, ack})
 		}
 	}
 	return out, nil
+}
+
+func newAck(stream wire.StreamID) wire.Ack {
+	return wire.Ack{Stream: stream, UpTo: make(map[wire.Lane]uint64)}
+}
+
+func addLane(a *wire.Ack, l wire.Lane, upTo uint64, hash []byte) {
+	a.UpTo[l] = upTo
+	if len(hash) == len(wire.Hash{}) {
+		if a.Hash == nil {
+			a.Hash = make(map[wire.Lane]wire.Hash)
+		}
+		a.Hash[l] = wire.Hash(hash)
+	}
 }
 
 func (t *tx) refuse(rs []Refusal) error {

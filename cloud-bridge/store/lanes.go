@@ -17,7 +17,8 @@ type stream struct {
 // lane is how far a lane has come in.
 type lane struct {
 	upTo, highest uint64
-	fresh         bool // changed in this transaction
+	hash          []byte // of the event at upTo; nil when none is stored there
+	fresh         bool   // changed in this transaction
 }
 
 func (s *stream) lane(l wire.Lane) *lane {
@@ -38,10 +39,10 @@ func (t *tx) stream(d *device, id wire.StreamID) (*stream, error) {
 		return nil, err
 	}
 	if found {
-		err = t.rows(`SELECT lane, up_to, highest FROM lanes WHERE stream = ?`, []any{st.num}, func(scan func(...any) error) (bool, error) {
+		err = t.rows(`SELECT lane, up_to, highest, hash FROM lanes WHERE stream = ?`, []any{st.num}, func(scan func(...any) error) (bool, error) {
 			var n wire.Lane
 			var l lane
-			err := scan(&n, &l.upTo, &l.highest)
+			err := scan(&n, &l.upTo, &l.highest, &l.hash)
 			st.lanes[n] = &l
 			return true, err
 		})
@@ -60,21 +61,23 @@ func (t *tx) stream(d *device, id wire.StreamID) (*stream, error) {
 // advance moves up-to over all that is stored right behind it, and writes the
 // lane back.
 func (t *tx) advance(st *stream, n wire.Lane, l *lane) error {
-	err := t.rows(`SELECT seq FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq > ? ORDER BY seq`,
+	l.hash = nil
+	err := t.rows(`SELECT seq, hash FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq >= ? ORDER BY seq`,
 		[]any{st.owner, st.num, n, int64(l.upTo)}, func(scan func(...any) error) (bool, error) {
 			var seq uint64
-			if err := scan(&seq); err != nil || seq != l.upTo+1 {
+			var hash []byte
+			if err := scan(&seq, &hash); err != nil || seq > l.upTo+1 {
 				return false, err
 			}
-			l.upTo = seq
+			l.upTo, l.hash = seq, hash
 			return true, nil
 		})
 	if err != nil {
 		return err
 	}
-	return t.exec(`INSERT INTO lanes (stream, lane, up_to, highest) VALUES (?,?,?,?)
-		ON CONFLICT (stream, lane) DO UPDATE SET up_to = excluded.up_to, highest = excluded.highest`,
-		st.num, n, int64(l.upTo), int64(l.highest))
+	return t.exec(`INSERT INTO lanes (stream, lane, up_to, highest, hash) VALUES (?,?,?,?,?)
+		ON CONFLICT (stream, lane) DO UPDATE SET up_to = excluded.up_to, highest = excluded.highest, hash = excluded.hash`,
+		st.num, n, int64(l.upTo), int64(l.highest), l.hash)
 }
 
 // chain compares the hashes of a new event and its stored neighbours, and

@@ -122,11 +122,11 @@ func (s *Store) Refused(ctx context.Context) (Refusals, error) {
 // Ack returns how far a stream has come, for every lane. An unknown stream
 // has come to 0.
 func (s *Store) Ack(ctx context.Context, device string, stream wire.StreamID) (wire.Ack, error) {
-	ack := wire.Ack{Stream: stream, UpTo: make(map[wire.Lane]uint64)}
+	ack := newAck(stream)
 	for _, l := range wire.Lanes() {
 		ack.UpTo[l] = 0
 	}
-	rows, err := s.query(ctx, `SELECT l.lane, l.up_to FROM devices d JOIN streams s ON s.device = d.device AND s.id = ?
+	rows, err := s.query(ctx, `SELECT l.lane, l.up_to, l.hash FROM devices d JOIN streams s ON s.device = d.device AND s.id = ?
 		JOIN lanes l ON l.stream = s.stream WHERE d.id = ?`, stream[:], device)
 	if err != nil {
 		return ack, err
@@ -134,8 +134,9 @@ func (s *Store) Ack(ctx context.Context, device string, stream wire.StreamID) (w
 	return ack, each(rows, func(scan func(...any) error) (bool, error) {
 		var l wire.Lane
 		var upTo uint64
-		err := scan(&l, &upTo)
-		ack.UpTo[l] = upTo
+		var hash []byte
+		err := scan(&l, &upTo, &hash)
+		addLane(&ack, l, upTo, hash)
 		return true, err
 	})
 }

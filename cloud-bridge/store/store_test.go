@@ -145,6 +145,7 @@ func TestAlarmToClose(t *testing.T) {
 	c := commit(t, s, alarm.next(raised(1)), alarm.next(raised(2)))
 	wants(t, "acks", c.Acks, []store.DeviceAck{{Device: "box-01", Ack: wire.Ack{
 		Stream: one, UpTo: map[wire.Lane]uint64{wire.Alarm: 2, wire.Duty: 0, wire.Track: 0},
+		Hash: map[wire.Lane]wire.Hash{wire.Alarm: alarm.prev},
 	}}})
 	i := only(t, s)
 	want := &incident.Incident{
@@ -375,6 +376,45 @@ func TestNever(t *testing.T) {
 	if got := upTo(hello(t, s, "box-01", two, window(1<<62, 1<<62))); got != 1<<62-1 {
 		t.Errorf("up to %d: want %d", got, uint64(1<<62-1))
 	}
+}
+
+// An acknowledgement names the event that it reaches up to, unless none is
+// stored under that number, whatever else comes.
+func TestAckHash(t *testing.T) {
+	s := fresh(t)
+	duty := lane(t, "box-01", wire.Duty)
+	var as []store.Arrival
+	for range 6 {
+		as = append(as, duty.next(&wire.SignRefused{Reason: "no_match"}))
+	}
+	check := func(what string, c store.Committed, upTo uint64) {
+		t.Helper()
+		want := wire.Ack{Stream: one, UpTo: map[wire.Lane]uint64{wire.Alarm: 0, wire.Duty: upTo, wire.Track: 0}}
+		if upTo > 0 && what != "a gap" {
+			want.Hash = map[wire.Lane]wire.Hash{wire.Duty: wire.HashOf(as[upTo-1].Message)}
+		}
+		wants(t, what, c.Acks, []store.DeviceAck{{Device: "box-01", Ack: want}})
+		got, err := s.Ack(t.Context(), "box-01", one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.UpTo[wire.Alarm] = 0
+		wants(t, what+", asked for", got, want)
+	}
+	check("nothing", hello(t, s, "box-01", one, nil), 0)
+	check("one", commit(t, s, as[0]), 1)
+	check("one beyond a hole", commit(t, s, as[2]), 1)
+	check("again", commit(t, s, as[0]), 1)
+	check("the hole", commit(t, s, as[1]), 3)
+	window := map[wire.Lane]wire.Window{wire.Duty: {Oldest: 6, Next: 7}}
+	check("a gap", hello(t, s, "box-01", one, window), 5)
+	check("a gap", commit(t, s, as[3]), 5)
+	check("the gap's last", commit(t, s, as[4]), 5)
+	check("the next", commit(t, s, as[5]), 6)
+	// Another event under that number does not change what was acknowledged.
+	other := lane(t, "box-01", wire.Duty)
+	other.seq = 5
+	check("another of that number", commit(t, s, other.next(&wire.SignRefused{Reason: "timeout"})), 6)
 }
 
 func TestHashChain(t *testing.T) {
