@@ -39,6 +39,9 @@ type noticeKey struct {
 	alarm  wire.AlarmID
 }
 
+// maxKept bounds an Ack's list of kept events.
+const maxKept = 256
+
 // repeat is a notice that waits for its answer.
 type repeat struct {
 	notice wire.Notice
@@ -67,6 +70,8 @@ func (d *down) send(acks []store.DeviceAck, greetings []store.Greeting) {
 		if a.Ack.Echo = echoes[k]; a.Ack.Echo == nil {
 			a.Ack.Echo = d.acks[k].Echo // of a hello that was not answered yet
 		}
+		a.Ack.Kept = append(d.acks[k].Kept, a.Ack.Kept...)
+		a.Ack.Kept = a.Ack.Kept[:min(len(a.Ack.Kept), maxKept)] // the rest will come again
 		d.acks[k] = a.Ack
 	}
 	d.mu.Unlock()

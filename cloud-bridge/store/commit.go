@@ -72,6 +72,7 @@ func (t *tx) arrive(a *Arrival) (stored bool, err error) {
 		return false, fmt.Errorf("store: %w", err)
 	}
 	if n == 0 {
+		st.kept = append(st.kept, hash)
 		fresh, err := t.duplicate(a, d, st, hash)
 		if err != nil || !fresh {
 			return false, err
@@ -186,6 +187,7 @@ func (t *tx) acks() ([]DeviceAck, error) {
 	for _, d := range t.devices {
 		for _, st := range d.streams {
 			ack := newAck(st.id)
+			ack.Kept = st.kept
 			for _, lane := range wire.Lanes() {
 				l := st.lane(lane)
 				if l.fresh {

@@ -12,6 +12,7 @@ type stream struct {
 	owner int64 // the device's number
 	id    wire.StreamID
 	lanes map[wire.Lane]*lane
+	kept  []wire.Hash // of events that came in this transaction and took no number
 }
 
 // lane is how far a lane has come in.

@@ -319,8 +319,9 @@ func TestTwoEventsOfOneNumber(t *testing.T) {
 	other := *raised(1)
 	other.Alarm = wire.AlarmID{2}
 	again := lane(t, "box-01", wire.Alarm).next(&other)
-	commit(t, s, again)
-	commit(t, s, again)
+	for range 2 { // its device is told that it is kept, each time that it comes
+		wants(t, "kept", commit(t, s, again).Acks[0].Ack.Kept, []wire.Hash{wire.HashOf(again.Message)})
+	}
 	is, err := s.Incidents(t.Context(), store.Filter{Device: "box-01"})
 	if err != nil || len(is) != 2 {
 		t.Errorf("%d incidents, %v: want 2", len(is), err)

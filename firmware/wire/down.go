@@ -103,9 +103,12 @@ type Ack struct {
 	// Hash is of the stored event that UpTo names; a lane is absent when there is
 	// none. A device that holds another event under that number deletes nothing:
 	// its spool went back in time, or it has a twin.
-	Hash  map[Lane]Hash `cbor:"3,keyasint,omitempty"`
-	Echo  *Echo         `cbor:"4,keyasint,omitempty"` // of the hello that this answers; nil when it answers events
-	Extra Extra         `cbor:"-"`
+	Hash map[Lane]Hash `cbor:"3,keyasint,omitempty"`
+	Echo *Echo         `cbor:"4,keyasint,omitempty"` // of the hello that this answers; nil when it answers events
+	// Kept names events that came again, or under a number that another event has
+	// taken: they are stored, or kept aside, whatever UpTo and Hash say.
+	Kept  []Hash `cbor:"5,keyasint,omitempty"`
+	Extra Extra  `cbor:"-"`
 }
 
 // An Echo repeats the times of a hello, so that the device knows how long the

@@ -104,6 +104,7 @@ func vectors(t testing.TB) map[string]any {
 		"down_ack_of_hello": &wire.Down{Device: "box-01", CentreTime: 1_795_435_200_500, Body: &wire.Ack{
 			Stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}, UpTo: map[wire.Lane]uint64{wire.Alarm: 7, wire.Duty: 0, wire.Track: 12},
 			Hash: map[wire.Lane]wire.Hash{wire.Alarm: {0xaa, 15: 0xbb}}, Echo: &wire.Echo{Boot: 3, MonoMs: 91_250},
+			Kept: []wire.Hash{{0xcc, 15: 0xdd}},
 		}},
 		"later_version_keys": next,
 		"later_version_body": event(wire.Duty, &wire.UnknownBody{BodyType: 777, Raw: raw(t, map[int]any{1: "photo", 2: []byte{1, 2}})}),
