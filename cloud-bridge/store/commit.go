@@ -53,11 +53,10 @@ func (t *tx) arrive(a *Arrival) (stored bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	st, err := t.stream(d, e.Stream)
+	st, err := t.stream(d, e.Stream, a.Received)
 	if err != nil {
 		return false, err
 	}
-	l := st.lane(e.Lane)
 	hash := wire.HashOf(a.Message)
 	r, err := t.run(`INSERT INTO events
 		(device, stream, lane, seq, boot, mono, wall, wall_source, type, alarm, received_at, prev, hash, message)
@@ -74,8 +73,14 @@ func (t *tx) arrive(a *Arrival) (stored bool, err error) {
 	if n == 0 {
 		st.kept = append(st.kept, hash)
 		fresh, err := t.duplicate(a, d, st, hash)
-		if err != nil || !fresh {
+		if err != nil {
 			return false, err
+		}
+		if !fresh {
+			l := st.lane(e.Lane)
+			l.duplicates++
+			l.changed = true
+			return false, nil
 		}
 		// Another event under a number that is taken: a spool that went back in
 		// time, or two devices with one key. What it says may be an alarm.
@@ -85,15 +90,9 @@ func (t *tx) arrive(a *Arrival) (stored bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("store: %w", err)
 	}
-	if err := t.chain(e, st, hash); err != nil {
+	if err := t.arrived(st, e, hash, a.Received); err != nil {
 		return false, err
 	}
-	if e.Seq <= l.upTo {
-		if err := t.fill(st.num, e.Lane, e.Seq); err != nil {
-			return false, err
-		}
-	}
-	l.highest, l.fresh = max(l.highest, e.Seq), true
 	return true, t.apply(a, d, st, row)
 }
 
@@ -116,10 +115,7 @@ func (t *tx) duplicate(a *Arrival, d *device, st *stream, hash wire.Hash) (fresh
 		return false, err
 	}
 	n, err := r.RowsAffected()
-	if err != nil || n == 0 {
-		return false, err
-	}
-	return true, t.gap(st.num, e.Lane, e.Seq, e.Seq, WhyTwice)
+	return n > 0, err
 }
 
 // apply draws the consequences of a newly stored event. row is its number in
@@ -141,6 +137,10 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 		d.signed(at, "")
 	case *wire.Health:
 		return t.health(d, at, b, a.Received)
+	case *wire.Dropped:
+		return t.dropped(d, b, a.Received)
+	case *wire.StreamStarted:
+		return t.started(a, st, b)
 	case *wire.Fault:
 		return t.fault(d, at, b, a.Received)
 	case *wire.TrackBatch:
@@ -158,7 +158,7 @@ func (t *tx) greet(g *Greeting) error {
 	if err != nil {
 		return err
 	}
-	st, err := t.stream(d, h.Stream)
+	st, err := t.stream(d, h.Stream, g.Received)
 	if err != nil {
 		return err
 	}
@@ -166,16 +166,10 @@ func (t *tx) greet(g *Greeting) error {
 	d.firmware = h.Firmware
 	t.change(Change{Kind: DeviceChanged, Device: d.id})
 	for _, lane := range wire.Lanes() {
-		w, ok := h.Window[lane]
-		if !ok {
-			continue
-		}
-		l := st.lane(lane)
-		if w.Oldest-1 > l.upTo {
-			if err := t.never(st, lane, l.upTo+1, w.Oldest-1); err != nil {
+		if w, ok := h.Window[lane]; ok {
+			if err := t.window(st, lane, w, g.Received); err != nil {
 				return err
 			}
-			l.upTo, l.fresh = w.Oldest-1, true
 		}
 	}
 	return nil
@@ -192,6 +186,11 @@ func (t *tx) acks() ([]DeviceAck, error) {
 				l := st.lane(lane)
 				if l.fresh {
 					if err := t.advance(st, lane, l); err != nil {
+						return nil, err
+					}
+				}
+				if l.changed {
+					if err := t.saveLane(st, lane, l); err != nil {
 						return nil, err
 					}
 				}

@@ -12,22 +12,25 @@ import (
 const (
 	devicesQuery = `SELECT d.device, d.id, d.kind, d.name, d.key, d.lat, d.lon, d.heard_at, d.firmware, d.gps, d.officer,
 		d.queue_alarm, d.queue_duty, d.queue_track, ` + fixColumns + ` FROM devices d %[1]s ORDER BY d.id`
-	streamsQuery = `SELECT s.device, s.id, l.lane, l.up_to, l.highest FROM devices d JOIN streams s ON s.device = d.device
-		LEFT JOIN lanes l ON l.stream = s.stream %[1]s ORDER BY s.stream, l.lane`
+	streamsQuery = `SELECT s.device, s.stream, s.id, s.heard_at, t.previous, t.why, t.alarm, t.duty, t.track, t.detail,
+		t.wall, t.wall_source, t.wall_uncert, t.received_at FROM devices d JOIN streams s ON s.device = d.device
+		LEFT JOIN starts t ON t.stream = s.stream %[1]s ORDER BY s.stream`
 	faultsQuery = `SELECT f.device, f.code, f.detail, f.since FROM devices d JOIN faults f ON f.device = d.device AND f.active
 		%[1]s ORDER BY f.since, f.code`
-	// What is missing between up-to and the highest is a gap for now: each
-	// event that does not follow the one before it ends one.
-	gapsQuery = `SELECT s.device, s.id, g.lane, g.from_seq, g.to_seq, g.why
-			FROM devices d JOIN streams s ON s.device = d.device JOIN gaps g ON g.stream = s.stream %[1]s
+	lanesQuery = `SELECT l.stream, l.lane, l.up_to, l.highest, l.known, l.told, l.oldest, l.duplicates
+		FROM devices d JOIN streams s ON s.device = d.device JOIN lanes l ON l.stream = s.stream %[1]s`
+	holesQuery = `SELECT h.stream, h.lane, h.from_seq, h.to_seq, h.since
+		FROM devices d JOIN streams s ON s.device = d.device JOIN holes h ON h.stream = s.stream %[1]s
+		ORDER BY h.stream, h.lane, h.from_seq`
+	droppedQuery = `SELECT o.stream, o.lane, o.from_seq, o.to_seq, o.why, o.events, o.fixes, o.first_at, o.last_at, o.since
+		FROM devices d JOIN streams s ON s.device = d.device JOIN dropped o ON o.stream = s.stream %[1]s
+		ORDER BY o.stream, o.lane, o.from_seq, o.to_seq, o.why`
+	wrongQuery = `SELECT b.stream, b.lane, b.seq, b.since, '` + WhyChain + `'
+			FROM devices d JOIN streams s ON s.device = d.device JOIN breaks b ON b.stream = s.stream %[1]s
 		UNION ALL
-		SELECT device, id, lane, before + 1, seq - 1, '` + WhyNotYet + `' FROM (
-			SELECT s.device, s.id, l.lane, e.seq, lag(e.seq, 1, l.up_to) OVER (PARTITION BY l.stream, l.lane ORDER BY e.seq) AS before
-			FROM (SELECT * FROM devices d %[1]s) d JOIN streams s ON s.device = d.device
-			JOIN lanes l ON l.stream = s.stream AND l.highest > l.up_to
-			JOIN events e ON e.device = s.device AND e.stream = l.stream AND e.lane = l.lane AND e.seq > l.up_to)
-		WHERE seq > before + 1
-		ORDER BY 1, 2, 3, 4`
+		SELECT w.stream, w.lane, w.seq, min(w.received_at), '` + WhyTwice + `'
+			FROM devices d JOIN streams s ON s.device = d.device JOIN twice w ON w.stream = s.stream %[1]s
+			GROUP BY w.stream, w.lane, w.seq`
 )
 
 // devices reads one device or, for "", all, in one snapshot.
@@ -37,12 +40,12 @@ func (s *Store) devices(ctx context.Context, id string) ([]Device, error) {
 		where, args = "WHERE d.id = ?1", []any{id}
 	}
 	var texts []string
-	for _, q := range []string{devicesQuery, streamsQuery, faultsQuery, gapsQuery} {
+	for _, q := range []string{devicesQuery, faultsQuery, streamsQuery, lanesQuery, holesQuery, droppedQuery, wrongQuery} {
 		texts = append(texts, fmt.Sprintf(q, where))
 	}
-	r := deviceReader{at: make(map[int64]int)}
+	r := deviceReader{at: make(map[int64]int), streams: make(map[int64]*streamReader)}
 	err := s.snapshot(ctx, texts, func(query func(int, ...any) (*sql.Rows, error)) error {
-		for n, row := range []func(scan func(...any) error) error{r.device, r.stream, r.fault, r.gap} {
+		for n, row := range []func(scan func(...any) error) error{r.device, r.fault, r.stream, r.lane, r.hole, r.dropped, r.wrong} {
 			rows, err := query(n, args...)
 			if err != nil {
 				return err
@@ -53,13 +56,16 @@ func (s *Store) devices(ctx context.Context, id string) ([]Device, error) {
 		}
 		return nil
 	})
+	r.finish()
 	return r.out, err
 }
 
 // deviceReader puts devices together from their rows.
 type deviceReader struct {
-	out []Device
-	at  map[int64]int // device number → index in out
+	out     []Device
+	at      map[int64]int // device number → index in out
+	streams map[int64]*streamReader
+	order   []*streamReader
 }
 
 func (r *deviceReader) device(scan func(...any) error) error {
@@ -92,23 +98,6 @@ func (r *deviceReader) device(scan func(...any) error) error {
 	return err
 }
 
-func (r *deviceReader) stream(scan func(...any) error) error {
-	var num int64
-	var id []byte
-	var lane, upTo, highest sql.NullInt64
-	if err := scan(&num, &id, &lane, &upTo, &highest); err != nil {
-		return err
-	}
-	d, st := &r.out[r.at[num]], wire.StreamID(id)
-	if n := len(d.Streams); n == 0 || d.Streams[n-1].ID != st {
-		d.Streams = append(d.Streams, Stream{st, make(map[wire.Lane]LaneState)})
-	}
-	if lane.Valid {
-		d.Streams[len(d.Streams)-1].Lanes[wire.Lane(lane.Int64)] = LaneState{uint64(upTo.Int64), uint64(highest.Int64)}
-	}
-	return nil
-}
-
 func (r *deviceReader) fault(scan func(...any) error) error {
 	var num int64
 	var f Fault
@@ -119,18 +108,5 @@ func (r *deviceReader) fault(scan func(...any) error) error {
 	f.Since = fromMillis(since)
 	d := &r.out[r.at[num]]
 	d.Faults = append(d.Faults, f)
-	return nil
-}
-
-func (r *deviceReader) gap(scan func(...any) error) error {
-	var num int64
-	var id []byte
-	var g Gap
-	if err := scan(&num, &id, &g.Lane, &g.From, &g.To, &g.Why); err != nil {
-		return err
-	}
-	g.Stream = wire.StreamID(id)
-	d := &r.out[r.at[num]]
-	d.Gaps = append(d.Gaps, g)
 	return nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -15,11 +16,18 @@ type stream struct {
 	kept  []wire.Hash // of events that came in this transaction and took no number
 }
 
-// lane is how far a lane has come in.
+// lane is how far a lane has come in. All of it follows from which events are
+// stored and what the device said, not from the order in which they came.
 type lane struct {
 	upTo, highest uint64
 	hash          []byte // of the event at upTo; nil when none is stored there
-	fresh         bool   // changed in this transaction
+	known         uint64 // each number up to here is stored or in a hole
+	told          uint64 // the highest number that the device has given an event
+	oldest        uint64 // the device holds nothing below; 0: not told
+	droppedTo     uint64 // the highest number that the device said it gave up
+	duplicates    uint64 // arrivals that were stored already
+	fresh         bool   // upTo may have to move
+	changed       bool
 }
 
 func (s *stream) lane(l wire.Lane) *lane {
@@ -30,7 +38,7 @@ func (s *stream) lane(l wire.Lane) *lane {
 }
 
 // stream finds a stream of a device, or begins it.
-func (t *tx) stream(d *device, id wire.StreamID) (*stream, error) {
+func (t *tx) stream(d *device, id wire.StreamID, received time.Time) (*stream, error) {
 	if st := d.streams[id]; st != nil {
 		return st, nil
 	}
@@ -40,14 +48,15 @@ func (t *tx) stream(d *device, id wire.StreamID) (*stream, error) {
 		return nil, err
 	}
 	if found {
-		err = t.rows(`SELECT lane, up_to, highest, hash FROM lanes WHERE stream = ?`, []any{st.num}, func(scan func(...any) error) (bool, error) {
-			var n wire.Lane
-			var l lane
-			err := scan(&n, &l.upTo, &l.highest, &l.hash)
-			st.lanes[n] = &l
-			return true, err
-		})
-	} else if r, e := t.run(`INSERT INTO streams (device, id) VALUES (?,?)`, d.num, id[:]); e != nil {
+		err = t.rows(`SELECT lane, up_to, highest, hash, known, told, oldest, dropped_to, duplicates FROM lanes WHERE stream = ?`,
+			[]any{st.num}, func(scan func(...any) error) (bool, error) {
+				var n wire.Lane
+				var l lane
+				err := scan(&n, &l.upTo, &l.highest, &l.hash, &l.known, &l.told, &l.oldest, &l.droppedTo, &l.duplicates)
+				st.lanes[n] = &l
+				return true, err
+			})
+	} else if r, e := t.run(`INSERT INTO streams (device, id, heard_at) VALUES (?,?,?)`, d.num, id[:], received.UnixMilli()); e != nil {
 		err = e
 	} else if st.num, e = r.LastInsertId(); e != nil {
 		err = fmt.Errorf("store: %w", e)
@@ -59,31 +68,215 @@ func (t *tx) stream(d *device, id wire.StreamID) (*stream, error) {
 	return st, nil
 }
 
-// advance moves up-to over all that is stored right behind it, and writes the
-// lane back.
-func (t *tx) advance(st *stream, n wire.Lane, l *lane) error {
-	l.hash = nil
-	err := t.rows(`SELECT seq, hash FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq >= ? ORDER BY seq`,
-		[]any{st.owner, st.num, n, int64(l.upTo)}, func(scan func(...any) error) (bool, error) {
-			var seq uint64
-			var hash []byte
-			if err := scan(&seq, &hash); err != nil || seq > l.upTo+1 {
-				return false, err
+// arrived takes the number of a newly stored event into its lane, and looks
+// at how it joins its neighbours.
+func (t *tx) arrived(st *stream, e *wire.Event, hash wire.Hash, received time.Time) error {
+	l := st.lane(e.Lane)
+	l.changed = true
+	if e.Seq == l.known+1 && l.upTo == l.known && l.highest <= l.known && l.droppedTo <= l.known {
+		// In order, which is the rule: nothing needs to be read.
+		if before := l.hash; e.Seq == 1 && e.Prev != (wire.Hash{}) || before != nil && wire.Hash(before) != e.Prev {
+			if err := t.broken(st, e.Lane, e.Seq, received); err != nil {
+				return err
 			}
-			l.upTo, l.hash = seq, hash
-			return true, nil
-		})
+		}
+		l.upTo, l.highest, l.known, l.told, l.hash = e.Seq, e.Seq, e.Seq, max(l.told, e.Seq), hash[:]
+		return nil
+	}
+	if err := t.chain(e, st, hash, received); err != nil {
+		return err
+	}
+	l.fresh = true
+	if e.Seq <= l.known {
+		if err := t.fill(st, e.Lane, e.Seq); err != nil {
+			return err
+		}
+	} else if err := t.know(st, e.Lane, e.Seq-1, received); err != nil {
+		return err
+	}
+	l.known, l.told, l.highest = max(l.known, e.Seq), max(l.told, e.Seq), max(l.highest, e.Seq)
+	return nil
+}
+
+// window takes what a device still holds of a lane.
+func (t *tx) window(st *stream, n wire.Lane, w wire.Window, received time.Time) error {
+	l := st.lane(n)
+	if w.Next-1 > l.told {
+		l.told, l.changed = w.Next-1, true
+	}
+	if w.Oldest <= max(l.oldest, 1) {
+		return nil
+	}
+	l.oldest, l.fresh, l.changed = w.Oldest, true, true
+	return t.know(st, n, w.Oldest-1, received)
+}
+
+// know notes that the numbers up to that one exist: those that were not known
+// are a hole.
+func (t *tx) know(st *stream, n wire.Lane, to uint64, received time.Time) error {
+	l := st.lane(n)
+	if to <= l.known {
+		return nil
+	}
+	from := l.known + 1
+	l.known, l.told, l.changed = to, max(l.told, to), true
+	// A hole that ends there grows.
+	var first, last uint64
+	found, err := t.row(`SELECT from_seq, to_seq FROM holes WHERE stream = ? AND lane = ? AND from_seq < ? ORDER BY from_seq DESC LIMIT 1`,
+		[]any{st.num, n, int64(from)}, []any{&first, &last})
 	if err != nil {
 		return err
 	}
-	return t.exec(`INSERT INTO lanes (stream, lane, up_to, highest, hash) VALUES (?,?,?,?,?)
-		ON CONFLICT (stream, lane) DO UPDATE SET up_to = excluded.up_to, highest = excluded.highest, hash = excluded.hash`,
-		st.num, n, int64(l.upTo), int64(l.highest), l.hash)
+	if found && last+1 == from {
+		return t.exec(`UPDATE holes SET to_seq = ? WHERE stream = ? AND lane = ? AND from_seq = ?`, int64(to), st.num, n, int64(first))
+	}
+	return t.hole(st, n, from, to, received.UnixMilli())
+}
+
+func (t *tx) hole(st *stream, n wire.Lane, from, to uint64, since int64) error {
+	return t.exec(`INSERT INTO holes (stream, lane, from_seq, to_seq, since) VALUES (?,?,?,?,?)`,
+		st.num, n, int64(from), int64(to), since)
+}
+
+// fill takes a number out of the hole it was in.
+func (t *tx) fill(st *stream, n wire.Lane, seq uint64) error {
+	var from, to uint64
+	var since int64
+	found, err := t.row(`SELECT from_seq, to_seq, since FROM holes WHERE stream = ? AND lane = ? AND from_seq <= ? ORDER BY from_seq DESC LIMIT 1`,
+		[]any{st.num, n, int64(seq)}, []any{&from, &to, &since})
+	if err != nil || !found || to < seq {
+		return err
+	}
+	if from == seq {
+		err = t.exec(`DELETE FROM holes WHERE stream = ? AND lane = ? AND from_seq = ?`, st.num, n, int64(from))
+	} else {
+		err = t.exec(`UPDATE holes SET to_seq = ? WHERE stream = ? AND lane = ? AND from_seq = ?`, int64(seq-1), st.num, n, int64(from))
+	}
+	if err == nil && seq < to {
+		err = t.hole(st, n, seq+1, to, since)
+	}
+	return err
+}
+
+// advance moves up-to over all that is stored or will never come.
+func (t *tx) advance(st *stream, n wire.Lane, l *lane) error {
+	// What the device gave up right behind what is known is known with it.
+	for l.droppedTo > l.known {
+		to, err := t.droppedOver(st, n, l.known+1)
+		if err != nil {
+			return err
+		}
+		if to <= l.known {
+			break
+		}
+		if err := t.know(st, n, to, t.at); err != nil {
+			return err
+		}
+	}
+	was := l.upTo
+	for settled := true; settled && l.upTo < l.known; {
+		from, to, err := t.holeFrom(st, n, l.upTo+1)
+		if err != nil {
+			return err
+		}
+		if from == 0 {
+			l.upTo = l.known
+			break
+		}
+		l.upTo = max(l.upTo, from-1)
+		for settled && l.upTo < to {
+			over := l.upTo
+			if l.upTo+1 < l.oldest {
+				over = l.oldest - 1
+			} else if l.droppedTo > l.upTo {
+				if over, err = t.droppedOver(st, n, l.upTo+1); err != nil {
+					return err
+				}
+			}
+			settled = over > l.upTo
+			l.upTo = max(l.upTo, min(over, to))
+		}
+	}
+	if l.upTo != was || l.hash == nil {
+		l.hash, l.changed = nil, true
+		_, err := t.row(`SELECT hash FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq = ?`,
+			[]any{st.owner, st.num, n, int64(l.upTo)}, []any{&l.hash})
+		return err
+	}
+	return nil
+}
+
+// holeFrom returns the hole that holds a number or is the next after it; from
+// is 0 when there is none.
+func (t *tx) holeFrom(st *stream, n wire.Lane, seq uint64) (from, to uint64, err error) {
+	found, err := t.row(`SELECT from_seq, to_seq FROM holes WHERE stream = ? AND lane = ? AND from_seq <= ? ORDER BY from_seq DESC LIMIT 1`,
+		[]any{st.num, n, int64(seq)}, []any{&from, &to})
+	if err != nil || found && to >= seq {
+		return from, to, err
+	}
+	from = 0
+	_, err = t.row(`SELECT from_seq, to_seq FROM holes WHERE stream = ? AND lane = ? AND from_seq > ? ORDER BY from_seq LIMIT 1`,
+		[]any{st.num, n, int64(seq)}, []any{&from, &to})
+	return from, to, err
+}
+
+// droppedOver returns how far the ranges that the device gave up reach over a
+// number; 0: it is in none.
+func (t *tx) droppedOver(st *stream, n wire.Lane, seq uint64) (to uint64, err error) {
+	_, err = t.row(`SELECT coalesce(max(to_seq), 0) FROM dropped WHERE stream = ?1 AND lane = ?2 AND from_seq <= ?3 AND to_seq >= ?3`,
+		[]any{st.num, n, int64(seq)}, []any{&to})
+	return to, err
+}
+
+// dropped takes what a device says that it gave up, of whichever of its
+// streams. The same said again changes nothing.
+func (t *tx) dropped(d *device, b *wire.Dropped, received time.Time) error {
+	for i := range b.Ranges {
+		r := &b.Ranges[i]
+		st, err := t.stream(d, r.Stream, received)
+		if err != nil {
+			return err
+		}
+		if err := t.exec(`INSERT INTO dropped (stream, lane, from_seq, to_seq, why, events, fixes, first_at, last_at, since)
+			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (stream, lane, from_seq, to_seq, why) DO UPDATE SET
+				events = max(events, excluded.events), fixes = max(fixes, excluded.fixes),
+				first_at = max(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)`,
+			st.num, r.Lane, int64(r.From), int64(r.To), int64(min(r.Why, 1<<62)), int64(r.Events), int64(min(r.Fixes, 1<<62)),
+			r.First, r.Last, received.UnixMilli()); err != nil {
+			return err
+		}
+		l := st.lane(r.Lane)
+		l.droppedTo, l.told = max(l.droppedTo, r.To), max(l.told, r.To)
+		l.fresh, l.changed = true, true
+	}
+	return nil
+}
+
+// started takes why a stream began; its first word about it counts.
+func (t *tx) started(a *Arrival, st *stream, b *wire.StreamStarted) error {
+	e := a.Event
+	salvaged := func(l wire.Lane) int64 { return int64(min(b.Salvaged[l], 1<<62)) }
+	return t.exec(`INSERT INTO starts (stream, seq, previous, why, alarm, duty, track, detail, wall, wall_source, wall_uncert, received_at)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (stream) DO UPDATE SET
+			seq = excluded.seq, previous = excluded.previous, why = excluded.why, alarm = excluded.alarm, duty = excluded.duty,
+			track = excluded.track, detail = excluded.detail, wall = excluded.wall, wall_source = excluded.wall_source,
+			wall_uncert = excluded.wall_uncert, received_at = excluded.received_at
+		WHERE excluded.seq < seq`,
+		st.num, int64(e.Seq), b.Previous[:], int64(min(b.Why, 1<<62)), salvaged(wire.Alarm), salvaged(wire.Duty), salvaged(wire.Track), b.Detail,
+		e.Wall.UnixMilli, e.Wall.Source, e.Wall.Uncertainty.Milliseconds(), a.Received.UnixMilli())
+}
+
+// saveLane writes a lane back.
+func (t *tx) saveLane(st *stream, n wire.Lane, l *lane) error {
+	return t.exec(`INSERT INTO lanes (stream, lane, up_to, highest, hash, known, told, oldest, dropped_to, duplicates) VALUES (?,?,?,?,?,?,?,?,?,?)
+		ON CONFLICT (stream, lane) DO UPDATE SET up_to = excluded.up_to, highest = excluded.highest, hash = excluded.hash,
+			known = excluded.known, told = excluded.told, oldest = excluded.oldest, dropped_to = excluded.dropped_to, duplicates = excluded.duplicates`,
+		st.num, n, int64(l.upTo), int64(l.highest), l.hash, int64(l.known), int64(l.told), int64(l.oldest), int64(l.droppedTo), int64(l.duplicates))
 }
 
 // chain compares the hashes of a new event and its stored neighbours, and
 // notes a break at the later of the two.
-func (t *tx) chain(e *wire.Event, st *stream, hash wire.Hash) error {
+func (t *tx) chain(e *wire.Event, st *stream, hash wire.Hash, received time.Time) error {
 	var broken []uint64
 	if e.Seq == 1 && e.Prev != (wire.Hash{}) {
 		broken = append(broken, 1)
@@ -106,67 +299,14 @@ func (t *tx) chain(e *wire.Event, st *stream, hash wire.Hash) error {
 		return err
 	}
 	for _, seq := range broken {
-		if err := t.gap(st.num, e.Lane, seq, seq, WhyChain); err != nil {
+		if err := t.broken(st, e.Lane, seq, received); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *tx) gap(stream int64, l wire.Lane, from, to uint64, why string) error {
-	return t.exec(`INSERT INTO gaps (stream, lane, from_seq, to_seq, why) VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING`,
-		stream, l, int64(from), int64(to), why)
-}
-
-// never notes what is not stored of from … to as a gap that nothing will fill.
-func (t *tx) never(st *stream, l wire.Lane, from, to uint64) error {
-	var holes []Gap
-	err := t.rows(`SELECT seq FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq BETWEEN ? AND ? ORDER BY seq`,
-		[]any{st.owner, st.num, l, int64(from), int64(to)}, func(scan func(...any) error) (bool, error) {
-			var seq uint64
-			if err := scan(&seq); err != nil {
-				return false, err
-			}
-			if seq > from {
-				holes = append(holes, Gap{From: from, To: seq - 1})
-			}
-			from = seq + 1
-			return true, nil
-		})
-	if err != nil {
-		return err
-	}
-	if from <= to {
-		holes = append(holes, Gap{From: from, To: to})
-	}
-	for _, h := range holes {
-		if err := t.gap(st.num, l, h.From, h.To, WhyNever); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// fill takes a number that came after all out of the gap it was in.
-func (t *tx) fill(stream int64, l wire.Lane, seq uint64) error {
-	var num int64
-	var from, to uint64
-	found, err := t.row(`SELECT gap, from_seq, to_seq FROM gaps
-		WHERE stream = ?1 AND lane = ?2 AND why = ?3 AND from_seq <= ?4 AND to_seq >= ?4`,
-		[]any{stream, l, WhyNever, int64(seq)}, []any{&num, &from, &to})
-	if err != nil || !found {
-		return err
-	}
-	if err := t.exec(`DELETE FROM gaps WHERE gap = ?`, num); err != nil {
-		return err
-	}
-	if from < seq {
-		if err := t.gap(stream, l, from, seq-1, WhyNever); err != nil {
-			return err
-		}
-	}
-	if seq < to {
-		return t.gap(stream, l, seq+1, to, WhyNever)
-	}
-	return nil
+func (t *tx) broken(st *stream, n wire.Lane, seq uint64, received time.Time) error {
+	return t.exec(`INSERT INTO breaks (stream, lane, seq, since) VALUES (?,?,?,?) ON CONFLICT DO NOTHING`,
+		st.num, n, int64(seq), received.UnixMilli())
 }

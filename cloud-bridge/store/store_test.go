@@ -113,6 +113,19 @@ func device(t testing.TB, s *store.Store, id string) *store.Device {
 	return d
 }
 
+// gaps returns a device's gaps without when they were noticed.
+func gaps(t testing.TB, s *store.Store, id string) []store.Gap {
+	t.Helper()
+	out := device(t, s, id).Gaps
+	for i := range out {
+		if out[i].Since.IsZero() {
+			t.Errorf("gap %+v: since nothing", out[i])
+		}
+		out[i].Since = time.Time{}
+	}
+	return out
+}
+
 func only(t testing.TB, s *store.Store) *incident.Incident {
 	t.Helper()
 	is, err := s.Incidents(t.Context(), store.Filter{})
@@ -278,7 +291,7 @@ func TestOutOfOrder(t *testing.T) {
 		i.Position.Age != 1500*time.Millisecond || i.Position.Source != incident.GNSS || len(i.Missing) != 0 {
 		t.Errorf("incident after the second press: %+v", i)
 	}
-	wants(t, "gaps", device(t, s, "car-01").Gaps, []store.Gap{
+	wants(t, "gaps", gaps(t, s, "car-01"), []store.Gap{
 		{Stream: one, Lane: wire.Alarm, From: 1, To: 1, Why: store.WhyNotYet},
 		{Stream: one, Lane: wire.Duty, From: 2, To: 2, Why: store.WhyNotYet},
 	})
@@ -326,7 +339,7 @@ func TestTwoEventsOfOneNumber(t *testing.T) {
 	if err != nil || len(is) != 2 {
 		t.Errorf("%d incidents, %v: want 2", len(is), err)
 	}
-	wants(t, "gaps", device(t, s, "box-01").Gaps, []store.Gap{{Stream: one, Lane: wire.Alarm, From: 1, To: 1, Why: store.WhyTwice}})
+	wants(t, "gaps", gaps(t, s, "box-01"), []store.Gap{{Stream: one, Lane: wire.Alarm, From: 1, To: 1, Why: store.WhyTwice}})
 }
 
 // A hello says what will never come; what comes after all leaves the gap.
@@ -354,12 +367,12 @@ func TestNever(t *testing.T) {
 	if got := upTo(commit(t, s, as[6])); got != 8 {
 		t.Errorf("up to %d: want 8", got)
 	}
-	wants(t, "gaps", device(t, s, "box-01").Gaps, []store.Gap{
+	wants(t, "gaps", gaps(t, s, "box-01"), []store.Gap{
 		gap(1, 3), gap(5, 6),
 		{Stream: one, Lane: wire.Duty, From: 9, To: 10, Why: store.WhyNotYet},
 	})
 	commit(t, s, as[1], as[5])
-	wants(t, "gaps", device(t, s, "box-01").Gaps[:3], []store.Gap{gap(1, 1), gap(3, 3), gap(5, 5)})
+	wants(t, "gaps", gaps(t, s, "box-01")[:3], []store.Gap{gap(1, 1), gap(3, 3), gap(5, 5)})
 	commit(t, s, as[0], as[2], as[4])
 	if got := upTo(hello(t, s, "box-01", one, window(7, 13))); got != 8 {
 		t.Errorf("an older hello moved up-to to %d", got)
@@ -369,7 +382,9 @@ func TestNever(t *testing.T) {
 	}
 	d := device(t, s, "box-01")
 	wants(t, "gaps at the end", d.Gaps, nil)
-	wants(t, "streams", d.Streams, []store.Stream{{ID: one, Lanes: map[wire.Lane]store.LaneState{wire.Duty: {UpTo: 11, Highest: 11}}}})
+	wants(t, "streams", d.Streams, []store.Stream{{ID: one, Heard: noon.Add(4 * time.Second), Lanes: map[wire.Lane]store.LaneState{
+		wire.Duty: {UpTo: 11, Highest: 11, Expected: 12, Stored: 11, Waiting: 1},
+	}}})
 	if d.Firmware != "1.2.3" {
 		t.Errorf("firmware %q", d.Firmware)
 	}
@@ -431,7 +446,7 @@ func TestHashChain(t *testing.T) {
 		for _, n := range order {
 			commit(t, s, as[n])
 		}
-		wants(t, "gaps", device(t, s, "box-01").Gaps, []store.Gap{{Stream: one, Lane: wire.Duty, From: 2, To: 2, Why: store.WhyChain}})
+		wants(t, "gaps", gaps(t, s, "box-01"), []store.Gap{{Stream: one, Lane: wire.Duty, From: 2, To: 2, Why: store.WhyChain}})
 	}
 }
 

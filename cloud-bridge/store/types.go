@@ -85,7 +85,8 @@ type Device struct {
 	Officer   string               // who is signed on, or ""
 	Faults    []Fault              // active ones
 	Streams   []Stream             // in the order in which the centre first heard of them
-	Gaps      []Gap
+	Gaps      []Gap                // by stream, lane and number
+	Dropped   []Dropped            // what it said that it gave up, by stream, lane and number
 }
 
 // A Fault is one that a device reported and has not taken back.
@@ -97,30 +98,73 @@ type Fault struct {
 // A Stream is the life of one spool of a device.
 type Stream struct {
 	ID    wire.StreamID
+	Heard time.Time // first, at the centre
+	Start *Start    // why it stands in another one's place; nil when it does not, or has not said so yet
 	Lanes map[wire.Lane]LaneState
 }
 
-// A LaneState says how far a lane has come in.
+// A Start is what a device said of the beginning of a stream.
+type Start struct {
+	wire.StreamStarted           // without Extra
+	Wall               wire.Wall // when, by the device's clock
+	Received           time.Time
+}
+
+// A LaneState says how far a lane has come in and accounts for its numbers:
+// Expected is the sum of Stored, Open, Waiting, Never, Thinned, Full, Damaged
+// and Other.
 type LaneState struct {
 	UpTo    uint64 // everything up to here is stored, or will never come
 	Highest uint64 // the highest number stored
+
+	Expected uint64 // numbers that the device has given to events, as far as the centre was told
+	Stored   uint64 // events of the lane in the database, each number once
+	Open     uint64 // below Highest and not yet arrived
+	Waiting  uint64 // above it, and still on the device or on the way
+	Never    uint64 // the device no longer holds them and did not say why
+	Thinned  uint64 // given up by the device, which said why: see the constants of [Gap]
+	Full     uint64
+	Damaged  uint64
+	Other    uint64 // … for a reason that this version does not know
+
+	Fixes      uint64 // positions that the device said it gave up
+	Duplicates uint64 // arrivals that were stored already
+	Twice      uint64 // numbers that two different events came under
+	Breaks     uint64 // events that do not follow from the one before
 }
 
 // A Gap is a run of numbers that are missing, or something wrong with them.
 type Gap struct {
 	Stream   wire.StreamID
 	Lane     wire.Lane
-	From, To uint64 // both included
-	Why      string // one of the constants below
+	From, To uint64    // both included
+	Why      string    // one of the constants below
+	Since    time.Time // when the centre first knew that they were missing
 }
 
-// Why there is a gap.
+// Why there is a gap. Of the reasons for which a device gave a number up the
+// last in this list counts; WhyNever is a device's word too, that of a hello.
 const (
-	WhyNotYet = "not yet arrived"                    // later ones are here; not acknowledged
-	WhyNever  = "the device no longer holds them"    // a hello said so
-	WhyChain  = "hash chain broken"                  // stored, but not the successor of the one before
-	WhyTwice  = "two different events of one number" // the first is stored, the other kept aside
+	WhyNotYet  = "not_yet" // later ones are here; not acknowledged; the only one that may end
+	WhyNever   = "never"   // the device no longer holds them and did not say why
+	WhyThinned = "thinned" // given up for want of room; their track goes on in later batches with fewer fixes
+	WhyFull    = "full"    // given up for want of room
+	WhyDamaged = "damaged" // could no longer be read on the device
+	WhyOther   = "other"   // given up for a reason that this version does not know
+	WhyChain   = "chain"   // stored, but not the successor of the one before
+	WhyTwice   = "twice"   // two different events of one number: the first is stored, the other kept aside
 )
+
+// Missing says whether the numbers of the gap are not stored; otherwise they
+// are, and something is wrong with them.
+func (g *Gap) Missing() bool { return g.Why != WhyChain && g.Why != WhyTwice }
+
+// Dropped is what a device said that it gave up. Some of the numbers may be
+// stored all the same: those are in no gap.
+type Dropped struct {
+	wire.DroppedRange
+	Received time.Time // at the centre, first
+}
 
 // An EventRow is a stored event. Message is what the device signed.
 type EventRow struct {
