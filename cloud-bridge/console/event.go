@@ -73,7 +73,22 @@ func viewBody(body wire.Body) map[string]any {
 		for i := range b.Fixes {
 			fixes = append(fixes, viewTrackFix(&b.Fixes[i]))
 		}
-		return map[string]any{"fixes": fixes}
+		return map[string]any{"fixes": fixes, "thinned": b.Thinned}
+	case *wire.Dropped:
+		ranges := make([]map[string]any, 0, len(b.Ranges))
+		for _, r := range b.Ranges {
+			ranges = append(ranges, map[string]any{
+				"stream": r.Stream.String(), "lane": r.Lane.String(), "from": r.From, "to": r.To, "why": r.Why.String(),
+				"events": r.Events, "fixes": r.Fixes, "first": orNull(r.First), "last": orNull(r.Last),
+			})
+		}
+		return map[string]any{"ranges": ranges}
+	case *wire.StreamStarted:
+		salvaged := make(map[string]uint64, len(b.Salvaged))
+		for lane, n := range b.Salvaged {
+			salvaged[lane.String()] = n
+		}
+		return map[string]any{"previous": b.Previous.String(), "why": b.Why.String(), "salvaged": salvaged, "detail": b.Detail}
 	case *wire.UnknownBody:
 		return map[string]any{"type": uint64(b.BodyType), "cbor": hex.EncodeToString(b.Raw)}
 	}

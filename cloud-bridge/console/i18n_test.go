@@ -39,9 +39,7 @@ func valued() map[string][]string {
 		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String()},
 		"missing":     {incident.MissingTime, incident.MissingPosition},
 		"device_kind": {string(store.AlarmBox), string(store.PatrolCar)},
-		"why": {
-			store.WhyNotYet, store.WhyNever, store.WhyThinned, store.WhyFull, store.WhyDamaged, store.WhyOther, store.WhyChain, store.WhyTwice,
-		},
+		"why":         store.Whys(),
 		"what": {
 			incident.WhatOpened, incident.WhatPressed, incident.WhatAcknowledged, incident.WhatDispatched,
 			incident.WhatClosed, incident.WhatCleared, incident.WhatShown,

@@ -93,10 +93,15 @@ func TestOpenAPIAnswers(t *testing.T) {
 	call("GET", v1+"/devices", v1+"/devices", "")
 	for _, p := range places {
 		call("GET", v1+"/devices/{id}", v1+"/devices/"+p.id, "")
+		call("GET", v1+"/devices/{id}/gaps", v1+"/devices/"+p.id+"/gaps", "")
 		call("GET", v1+"/devices/{id}/events", v1+"/devices/"+p.id+"/events?limit=1000", "")
 		call("GET", v1+"/devices/{id}/track", v1+"/devices/"+p.id+"/track", "")
 	}
 	call("GET", v1+"/devices/{id}", v1+"/devices/none", "")
+	call("GET", v1+"/devices/{id}/gaps", v1+"/devices/none/gaps", "")
+	call("GET", v1+"/gaps", v1+"/gaps", "")
+	call("GET", v1+"/gaps", v1+"/gaps?device=box-05&lane=duty&why=not_yet,never&final=false&limit=1", "")
+	call("GET", v1+"/gaps", v1+"/gaps?why=lost", "")
 	call("GET", v1+"/refused", v1+"/refused", "")
 	call("GET", v1+"/openapi.yaml", v1+"/openapi.yaml", "")
 	call("GET", "/healthz", "/healthz", "")
@@ -121,6 +126,10 @@ func sendEverything(w *world) {
 		&wire.SignRefused{Reason: "no_match"},
 		&wire.Fault{Code: "gps_lost", Active: true},
 		&wire.NoticeShown{Alarm: alarm, Rev: 1, State: wire.NoticeAcknowledged},
+		&wire.Dropped{Ranges: []wire.DroppedRange{
+			{Stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}, Lane: wire.Track, From: 3, To: 9, Why: wire.DropFull, Events: 7, Fixes: 70, First: 1, Last: 2},
+		}},
+		&wire.StreamStarted{Previous: wire.StreamID{9}, Why: wire.StartRolledBack, Salvaged: map[wire.Lane]uint64{wire.Alarm: 1}, Detail: "x"},
 		&wire.UnknownBody{BodyType: 4711, Raw: []byte{0xa1, 0x01, 0x02}},
 	} {
 		w.send("box-01", wire.Duty, 0, body)

@@ -115,6 +115,7 @@ type Device struct {
 	HeardAgeS *float64 `json:"heard_age_s"`
 	Queue     *Queue   `json:"queue"`
 	Gaps      []Gap    `json:"gaps"`
+	GapCount  GapCount `json:"gap_count"`
 	Officer   string   `json:"officer"`
 	Faults    []Fault  `json:"faults"`
 	Firmware  string   `json:"firmware"`
@@ -147,13 +148,25 @@ type Queue struct {
 	Track uint64 `json:"track"`
 }
 
-// Gap is a run of sequence numbers that are missing.
+// Gap is a run of sequence numbers that are missing, or something wrong with them. Only
+// one that is not final may close.
 type Gap struct {
 	Stream string `json:"stream"`
 	Lane   string `json:"lane"`
 	From   uint64 `json:"from"`
 	To     uint64 `json:"to"`
 	Why    string `json:"why"`
+	Final  bool   `json:"final"`
+	Since  Time   `json:"since"`
+}
+
+// GapCount sums up a device's gaps, in numbers: NotYet may still come, Lost is gone without
+// the device's will, Dropped was given up for want of room, Wrong is stored but not sound.
+type GapCount struct {
+	NotYet  uint64 `json:"not_yet"`
+	Lost    uint64 `json:"lost"`
+	Dropped uint64 `json:"dropped"`
+	Wrong   uint64 `json:"wrong"`
 }
 
 // Fault is a fault that stands.
@@ -213,6 +226,9 @@ type Hello struct {
 	Time    Time   `json:"time"`
 	Version string `json:"version"`
 }
+
+// shownGaps is how many gaps a Device carries at most; its GapReport has all.
+const shownGaps = 100
 
 // ageS is the seconds since t, or nil for the zero time; a clock that runs ahead is no age.
 func ageS(t, now time.Time) *float64 {
@@ -274,8 +290,8 @@ func viewDevice(d *store.Device, now time.Time) *Device {
 	if d.Queue != nil {
 		v.Queue = &Queue{d.Queue[wire.Alarm], d.Queue[wire.Duty], d.Queue[wire.Track]}
 	}
-	for _, g := range d.Gaps {
-		v.Gaps = append(v.Gaps, Gap{g.Stream.String(), g.Lane.String(), g.From, g.To, g.Why})
+	for i := range d.Gaps[:min(len(d.Gaps), shownGaps)] {
+		v.Gaps = append(v.Gaps, viewGap(&d.Gaps[i]))
 	}
 	for _, f := range d.Faults {
 		v.Faults = append(v.Faults, Fault{f.Code, Time{f.Since}, f.Detail})
@@ -284,6 +300,10 @@ func viewDevice(d *store.Device, now time.Time) *Device {
 		lanes := make(map[string]Lane, len(s.Lanes))
 		for lane, l := range s.Lanes {
 			lanes[lane.String()] = Lane{l.UpTo, l.Highest}
+			v.GapCount.NotYet += l.Open
+			v.GapCount.Lost += l.Never + l.Damaged + l.Other
+			v.GapCount.Dropped += l.Thinned + l.Full
+			v.GapCount.Wrong += l.Twice + l.Breaks
 		}
 		v.Streams = append(v.Streams, Stream{s.ID.String(), lanes})
 	}

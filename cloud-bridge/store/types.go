@@ -155,6 +155,11 @@ const (
 	WhyTwice   = "twice"   // two different events of one number: the first is stored, the other kept aside
 )
 
+// Whys are all of them.
+func Whys() []string {
+	return []string{WhyNotYet, WhyNever, WhyThinned, WhyFull, WhyDamaged, WhyOther, WhyChain, WhyTwice}
+}
+
 // Missing says whether the numbers of the gap are not stored; otherwise they
 // are, and something is wrong with them.
 func (g *Gap) Missing() bool { return g.Why != WhyChain && g.Why != WhyTwice }
