@@ -1,0 +1,185 @@
+//go:build linux
+
+package powercut_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/fengsui/fengsui/sim/torture"
+	"github.com/fengsui/fengsui/sim/torture/powercut"
+)
+
+// A life is a running subject. Its lines come over said, which is closed when
+// its output has ended.
+type life struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	said  chan line
+	errs  *tailWriter
+}
+
+func begin(t *testing.T, path string, seed uint64) *life {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", subjectArg, "-spool", path, "-seed", fmt.Sprint(seed))
+	l := &life{cmd: cmd, said: make(chan line, 1<<16), errs: new(tailWriter)}
+	cmd.Stderr = l.errs
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.stdin = in
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(l.said)
+		for r := bufio.NewReader(out); ; {
+			b, err := r.ReadBytes('\n')
+			if err != nil {
+				return // what follows the last newline was not said
+			}
+			var m line
+			if err := json.Unmarshal(b, &m); err != nil {
+				m = line{What: fmt.Sprintf("%q: %v", b, err)}
+			}
+			l.said <- m
+		}
+	}()
+	return l
+}
+
+// kill ends the process; what it had said by then is still in said.
+func (l *life) kill() { _ = l.cmd.Process.Kill() }
+
+// end lets the judge hear the rest, and waits for the process.
+func (l *life) end(t *testing.T, j *judge) {
+	t.Helper()
+	for m := range l.said {
+		if m.What != saysFailed { // the power is off: the next life will tell
+			j.hear(m)
+		}
+	}
+	_ = l.stdin.Close()
+	err := l.cmd.Wait()
+	if ws := l.cmd.ProcessState; ws == nil || ws.Exited() && ws.ExitCode() != 1 {
+		t.Fatalf("the subject ended by itself: %v\n%s", err, l.errs)
+	}
+}
+
+// tailWriter keeps the end of what was written.
+type tailWriter struct{ b []byte }
+
+func (w *tailWriter) Write(p []byte) (int, error) {
+	if w.b = append(w.b, p...); len(w.b) > 8000 {
+		w.b = w.b[len(w.b)-8000:]
+	}
+	return len(p), nil
+}
+
+func (w *tailWriter) String() string { return string(w.b) }
+
+// Power cuts under flow: the spool of a process on ext4 is cut off at some
+// moment of opening, storing or deleting, again and again. All that it ever
+// called stored and the centre does not have is there afterwards.
+func TestSpoolOnExt4(t *testing.T) {
+	disk := newExt4(t)
+	rng := rand.New(rand.NewPCG(torture.Seed(t), 0))
+	j := newJudge()
+	cuts := torture.N(60, 1000)
+	for i := 0; i < cuts && j.Clean(); i++ {
+		l := begin(t, filepath.Join(disk.Dir(), "spool.db"), rng.Uint64())
+		wait(l, j, rng)
+		cut := []func(){l.kill, func() {
+			if err := disk.Cut(); err != nil {
+				t.Fatal(err)
+			}
+		}}
+		if rng.IntN(2) == 0 { // the process sees its disk go, and must not call anything stored then
+			cut[0], cut[1] = cut[1], cut[0]
+		}
+		cut[0]()
+		time.Sleep(time.Duration(rng.IntN(3)) * time.Millisecond)
+		cut[1]()
+		l.end(t, j)
+		if err := disk.Restore(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last(t, filepath.Join(disk.Dir(), "spool.db"), j, cuts)
+}
+
+func newExt4(t *testing.T) *powercut.Ext4 {
+	t.Helper()
+	disk, err := powercut.NewExt4(t.TempDir(), 96<<20)
+	if errors.Is(err, errors.ErrUnsupported) {
+		torture.Need(t, false, fmt.Sprintf("root, loop devices and ext4, for power cuts: %v", err))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := disk.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
+}
+
+// wait lets a life go on until the moment of its cut, which is at its start,
+// while it opens, or after some events.
+func wait(l *life, j *judge, rng *rand.Rand) {
+	if rng.IntN(8) == 0 {
+		time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond)
+		return
+	}
+	for n := 1 + rng.IntN(60); n > 0; {
+		m, ok := <-l.said
+		if !ok {
+			return
+		}
+		j.hear(m)
+		if m.What == saysStored {
+			n--
+		}
+	}
+	time.Sleep(time.Duration(rng.IntN(4000)) * time.Microsecond)
+}
+
+// last judges what is there after the last cut and gives the verdict.
+func last(t *testing.T, path string, j *judge, cuts int) {
+	t.Helper()
+	if j.Clean() {
+		l := begin(t, path, 0)
+		for m := range l.said {
+			j.hear(m)
+			if m.What == saysReady {
+				break
+			}
+		}
+		l.kill()
+		l.end(t, j)
+	}
+	t.Logf("%d lives, %d events stored, %d acks, %d found again, %d of them stored but not yet said so", j.life, j.stored, j.acked, j.held, j.survivors)
+	j.Report(t, "%d power cuts", cuts)
+	if j.Clean() && (j.stored < cuts || j.held < cuts) {
+		t.Errorf("%d events stored and %d found in %d cuts: too few to prove anything", j.stored, j.held, cuts)
+	}
+}
+
+func TestSpoolOnExt4WithoutSync(t *testing.T) {
+	newExt4(t) // without it the rig is not run, and nothing is controlled
+	torture.Mutate(t, "fsync-off", "TestSpoolOnExt4")
+}
