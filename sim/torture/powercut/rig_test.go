@@ -121,6 +121,72 @@ func TestSpoolOnExt4(t *testing.T) {
 	last(t, filepath.Join(disk.Dir(), "spool.db"), j, cuts)
 }
 
+// Torn and reordered writes: the power goes in the midst of some change, and
+// what was not synced by then gets to the disk in part, in any order, torn.
+func TestSpoolOnFlash(t *testing.T) {
+	seed := torture.Seed(t)
+	disk := newFlash(t, powercut.FlashOptions{Seed: seed})
+	rng := rand.New(rand.NewPCG(seed, 0))
+	j := newJudge()
+	cuts := torture.N(60, 2000)
+	path := filepath.Join(disk.Dir(), "spool.db")
+	for i := 0; i < cuts && j.Clean(); i++ {
+		gone := disk.CutAfter(1 + rng.IntN(400))
+		l := begin(t, path, rng.Uint64())
+		l.until(gone, j)
+		l.kill()
+		l.end(t, j)
+		if err := disk.Restore(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last(t, path, j, cuts)
+	tally := disk.Tally()
+	t.Logf("%+v", tally)
+	if j.Clean() && (tally.Torn < cuts/10 || tally.Garbage < cuts/10) {
+		t.Errorf("%d torn files and %d with garbage in %d cuts: too few to prove anything", tally.Torn, tally.Garbage, cuts)
+	}
+}
+
+func newFlash(t *testing.T, opt powercut.FlashOptions) *powercut.Flash {
+	t.Helper()
+	disk, err := powercut.NewFlash(t.TempDir(), opt)
+	if errors.Is(err, errors.ErrUnsupported) {
+		torture.Need(t, false, fmt.Sprintf("root and FUSE, for torn writes: %v", err))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := disk.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
+}
+
+// until lets a life go on until the power has gone.
+func (l *life) until(gone <-chan struct{}, j *judge) {
+	for {
+		select {
+		case <-gone:
+			return
+		case m, ok := <-l.said:
+			if !ok {
+				return
+			}
+			select {
+			case <-gone:
+				if m.What == saysFailed {
+					return // no wonder
+				}
+			default:
+			}
+			j.hear(m)
+		}
+	}
+}
+
 func newExt4(t *testing.T) *powercut.Ext4 {
 	t.Helper()
 	disk, err := powercut.NewExt4(t.TempDir(), 96<<20)
@@ -182,4 +248,9 @@ func last(t *testing.T, path string, j *judge, cuts int) {
 func TestSpoolOnExt4WithoutSync(t *testing.T) {
 	newExt4(t) // without it the rig is not run, and nothing is controlled
 	torture.Mutate(t, "fsync-off", "TestSpoolOnExt4")
+}
+
+func TestSpoolOnFlashWithoutSync(t *testing.T) {
+	newFlash(t, powercut.FlashOptions{})
+	torture.Mutate(t, "fsync-off", "TestSpoolOnFlash")
 }
