@@ -5,7 +5,8 @@ import "errors"
 // MaxTrackFixes is the most fixes that one batch carries.
 const MaxTrackFixes = 600
 
-// A TrackFlag says which members of a TrackFix the receiver gave.
+// A TrackFlag says which members of a TrackFix the receiver gave, and what its
+// Time counts.
 type TrackFlag uint8
 
 // The flags of a fix.
@@ -15,11 +16,12 @@ const (
 	HasSpeed                        // Speed is given
 	HasCourse                       // Course is given
 	HasHDOP                         // HDOP is given
+	MonoTime                        // Time is the event's Mono at the fix, in ms, not UTC: no clock was to be believed
 )
 
 // A TrackFix is one position of a track, in the units of the wire.
 type TrackFix struct {
-	Time   int64     // the receiver's UTC, Unix milliseconds
+	Time   int64     // UTC, Unix milliseconds; see MonoTime
 	LatE6  int64     // degrees × 10⁶ (0.11 m), north positive, WGS 84
 	LonE6  int64     // degrees × 10⁶, east positive, WGS 84
 	Alt    int64     // metres above mean sea level

@@ -83,6 +83,10 @@ func vectors(t testing.TB) map[string]any {
 			{Time: 1_795_435_202_000, LatE6: 30_123_666, LonE6: 103_123_470, Alt: 512, Speed: 119, Course: 4, HDOP: 9, Flags: 0x0c},
 			{Time: 1_795_439_999_999, LatE6: -89_999_999, LonE6: -179_999_999, Alt: -50, Speed: 0, Course: 180, HDOP: 9999, Flags: 0},
 		}}),
+		"track_batch_undated": event(wire.Track, &wire.TrackBatch{Fixes: []wire.TrackFix{
+			{Time: 59_250, LatE6: 30_123_456, LonE6: 103_123_456, Alt: 512, Speed: 120, Course: 359, HDOP: 9, Flags: 0x3f},
+			{Time: 1_795_435_200_000, LatE6: 30_123_560, LonE6: 103_123_460, Alt: 512, Speed: 118, Course: 2, HDOP: 9, Flags: 0x1f},
+		}}),
 		"dropped": event(wire.Duty, &wire.Dropped{Ranges: []wire.DroppedRange{
 			{
 				Stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}, Lane: wire.Track, From: 3, To: 18, Why: wire.DropThinned, Events: 16, Fixes: 480,
