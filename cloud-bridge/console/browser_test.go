@@ -128,6 +128,13 @@ func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 		seedBusy(world)
 	case "/hostile":
 		return seedHostile(world)
+	case "/gaps":
+		seedGaps(world)
+	case "/late": // the three that car-02's report awaits
+		world.lanes["car-02/track"].seq = 8
+		for range 3 {
+			world.fix("car-02", time.Minute, 30.0991, 103.1290, 45)
+		}
 	case "/press":
 		kind, err := wire.ParseAlarmKind(q.Get("kind"))
 		if err != nil {

@@ -19,7 +19,7 @@ func (w *world) skip(device string, l wire.Lane, n uint64) {
 
 // seedGaps gives car-02 every sort of gap in its track, and a stream that replaced another.
 func seedGaps(w *world) {
-	for range 3 {
+	for l := w.lanes["car-02/track"]; l == nil || l.seq < 3; l = w.lanes["car-02/track"] {
 		w.fix("car-02", time.Minute, 30, 103, 0)
 	}
 	w.skip("car-02", wire.Track, 8) // 4 to 11: some given up, some gone, two awaited

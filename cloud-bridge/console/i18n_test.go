@@ -44,6 +44,7 @@ func valued() map[string][]string {
 			incident.WhatOpened, incident.WhatPressed, incident.WhatAcknowledged, incident.WhatDispatched,
 			incident.WhatClosed, incident.WhatCleared, incident.WhatShown,
 		},
+		"start":    {wire.StartDamaged.String(), wire.StartRolledBack.String()},
 		"heard":    {"ok", "late", "silent"},
 		"fix":      {"live", "recent", "old"},
 		"unit.fix": {"live", "recent", "old"},

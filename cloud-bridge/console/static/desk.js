@@ -4,13 +4,15 @@ import { Refusal, follow, get } from "./api.js";
 import * as detail from "./detail.js";
 import * as strip from "./devices.js";
 import { $, typing } from "./dom.js";
+import * as gaps from "./gaps.js";
 import * as map from "./map.js";
 import { devices, group, incidents, putDevice, putIncident, states } from "./model.js";
 import * as queue from "./queue.js";
 import * as sound from "./sound.js";
 import { boot, clock, now, setCentreClock, span, t, tickAll } from "./text.js";
 
-let selected = null;
+let selected = null; // an incident's id
+let device = null; // or a device's
 let loaded = false;
 const wide = matchMedia("(min-width: 900px)");
 
@@ -50,7 +52,8 @@ function changed() {
   due = null;
   queue.draw(selected, choose);
   detail.draw(selected);
-  strip.draw();
+  gaps.draw(device);
+  strip.draw(device, chooseDevice);
   map.draw(selected);
   title();
 }
@@ -61,11 +64,22 @@ function changedLater() {
 
 function choose(id) {
   selected = id;
+  device = null;
   history.replaceState(null, "", id ? "#incident=" + id : location.pathname + location.search);
   document.documentElement.classList.toggle("chosen", !!id);
   changed();
   const incident = incidents.get(id);
   if (incident) map.show(incident);
+}
+
+// chooseDevice shows a device's report until an incident is chosen: by a person, or by
+// the next alarm.
+function chooseDevice(id) {
+  choose(null);
+  device = id;
+  history.replaceState(null, "", "#device=" + id);
+  document.documentElement.classList.add("chosen");
+  changed();
 }
 
 function title() {
@@ -103,8 +117,9 @@ $("sound").addEventListener("click", async () => {
   drawSound();
   if (sound.audible()) sound.ring(true);
 });
-// Any first touch of the page frees a bell that was wanted before.
-for (const gesture of ["pointerdown", "keydown"]) {
+// Any first touch of the page frees a bell that was wanted before. It counts when it is
+// over: the bar may break its lines anew, and what was touched must not slip away.
+for (const gesture of ["click", "keydown"]) {
   document.addEventListener(gesture, async (e) => {
     if (e.target instanceof Node && $("sound").contains(e.target)) return;
     await sound.unlock();
@@ -167,6 +182,7 @@ async function fetchAll() {
     staleSince = null;
     queue.loaded();
     for (const [kind, object] of mine) take(kind, object);
+    if (device) gaps.changed(device);
     if (first) chooseFirst();
     for (const i of group("open")) if (!before.has(i.id)) arrived(i);
     changed();
@@ -179,6 +195,11 @@ async function fetchAll() {
 }
 
 function chooseFirst() {
+  const report = /^#device=([a-z0-9-]+)$/.exec(location.hash)?.[1];
+  if (report && devices.has(report)) {
+    chooseDevice(report);
+    return;
+  }
   const wanted = /^#incident=(\d+)$/.exec(location.hash)?.[1];
   if (wanted) {
     choose(wanted);
@@ -192,6 +213,7 @@ function chooseFirst() {
 function take(kind, object) {
   if (kind === "device") {
     putDevice(object);
+    gaps.changed(object.id);
     changedLater();
   } else if (kind === "incident") {
     const known = incidents.get(object.id);
@@ -254,10 +276,12 @@ const drawTabs = () => {
   for (const b of document.querySelectorAll(".tabs button")) b.setAttribute("aria-pressed", b.dataset.tab === document.documentElement.dataset.tab);
 };
 drawTabs();
-$("detail-back").addEventListener("click", () => {
-  choose(null);
-  $("queue").focus();
-});
+for (const id of ["detail-back", "device-back"]) {
+  $(id).addEventListener("click", () => {
+    choose(null);
+    $("queue").focus();
+  });
+}
 
 // Time passes.
 
