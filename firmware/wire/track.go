@@ -5,8 +5,8 @@ import "errors"
 // MaxTrackFixes is the most fixes that one batch carries.
 const MaxTrackFixes = 600
 
-// A TrackFlag says which members of a TrackFix the receiver gave, and what its
-// Time counts.
+// A TrackFlag says which members of a TrackFix the receiver gave, and whether
+// its Time is believed.
 type TrackFlag uint8
 
 // The flags of a fix.
@@ -16,12 +16,12 @@ const (
 	HasSpeed                        // Speed is given
 	HasCourse                       // Course is given
 	HasHDOP                         // HDOP is given
-	MonoTime                        // Time is the event's Mono at the fix, in ms, not UTC: no clock was to be believed
+	DoubtTime                       // Time is only what the receiver said, and is not believed; Mono tells when it was
 )
 
 // A TrackFix is one position of a track, in the units of the wire.
 type TrackFix struct {
-	Time   int64     // UTC, Unix milliseconds; see MonoTime
+	Time   int64     // UTC, Unix milliseconds; see DoubtTime
 	LatE6  int64     // degrees × 10⁶ (0.11 m), north positive, WGS 84
 	LonE6  int64     // degrees × 10⁶, east positive, WGS 84
 	Alt    int64     // metres above mean sea level
@@ -29,6 +29,7 @@ type TrackFix struct {
 	Course int64     // whole degrees from true north, 0 to 359
 	HDOP   int64     // horizontal dilution of precision × 10
 	Flags  TrackFlag // which of the above were given
+	Mono   int64     // with DoubtTime: of the fix, milliseconds since the start of the event's boot; else not sent
 }
 
 // Lat returns the latitude in degrees.
@@ -79,6 +80,7 @@ type trackMap struct {
 	First   []int64 `cbor:"2,keyasint"`
 	Rest    []byte  `cbor:"3,keyasint"`
 	Thinned uint64  `cbor:"4,keyasint,omitempty"`
+	Mono    []int64 `cbor:"5,keyasint,omitempty"` // of the fixes with DoubtTime, in order: the first, then differences
 }
 
 const (
@@ -112,6 +114,8 @@ func (b *TrackBatch) validate() error {
 			return bad("fix course", f.Course, "0 to 359 degrees")
 		case f.HDOP < 0 || f.HDOP > 100_000:
 			return bad("fix hdop", f.HDOP, "0 to 100000 tenths")
+		case f.Mono < 0 || f.Mono > maxMilli:
+			return bad("fix mono", f.Mono, "0 to 2^43 milliseconds")
 		}
 	}
 	return nil
@@ -120,6 +124,13 @@ func (b *TrackBatch) validate() error {
 func (b *TrackBatch) pack() trackMap {
 	first := b.Fixes[0].row()
 	m := trackMap{N: uint64(len(b.Fixes)), First: first[:], Thinned: b.Thinned}
+	mono := int64(0)
+	for i := range b.Fixes {
+		if f := &b.Fixes[i]; f.Flags&DoubtTime != 0 {
+			m.Mono = append(m.Mono, f.Mono-mono)
+			mono = f.Mono
+		}
+	}
 	var w bitWriter
 	diffs := make([]uint64, len(b.Fixes)-1)
 	for c := range columns {
@@ -209,6 +220,7 @@ func decodeTrack(raw []byte) (*TrackBatch, error) {
 		return nil, bad("rest (3)", err, "eight columns of fixes-1 Rice codes and fewer than eight zero-bits")
 	}
 	b := &TrackBatch{Fixes: make([]TrackFix, m.N), Thinned: m.Thinned, Extra: extra}
+	mono, doubted := int64(0), 0
 	for i, v := range rows {
 		if v[colFlags] < 0 || v[colFlags] > 255 {
 			return nil, bad("fix flags", v[colFlags], "0 to 255")
@@ -217,6 +229,17 @@ func decodeTrack(raw []byte) (*TrackBatch, error) {
 			Time: v[colTime], LatE6: v[colLat], LonE6: v[colLon], Alt: v[colAlt],
 			Speed: v[colSpeed], Course: v[colCourse], HDOP: v[colHDOP], Flags: TrackFlag(v[colFlags]),
 		}
+		if b.Fixes[i].Flags&DoubtTime == 0 {
+			continue
+		}
+		if doubted++; doubted > len(m.Mono) {
+			break
+		}
+		mono += m.Mono[doubted-1]
+		b.Fixes[i].Mono = mono
+	}
+	if doubted != len(m.Mono) {
+		return nil, bad("mono (5) of length", len(m.Mono), "one for each fix with flag 32")
 	}
 	return b, b.validate()
 }

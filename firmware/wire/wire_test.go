@@ -83,9 +83,10 @@ func vectors(t testing.TB) map[string]any {
 			{Time: 1_795_435_202_000, LatE6: 30_123_666, LonE6: 103_123_470, Alt: 512, Speed: 119, Course: 4, HDOP: 9, Flags: 0x0c},
 			{Time: 1_795_439_999_999, LatE6: -89_999_999, LonE6: -179_999_999, Alt: -50, Speed: 0, Course: 180, HDOP: 9999, Flags: 0},
 		}}),
-		"track_batch_undated": event(wire.Track, &wire.TrackBatch{Fixes: []wire.TrackFix{
-			{Time: 59_250, LatE6: 30_123_456, LonE6: 103_123_456, Alt: 512, Speed: 120, Course: 359, HDOP: 9, Flags: 0x3f},
-			{Time: 1_795_435_200_000, LatE6: 30_123_560, LonE6: 103_123_460, Alt: 512, Speed: 118, Course: 2, HDOP: 9, Flags: 0x1f},
+		"track_batch_doubted": event(wire.Track, &wire.TrackBatch{Fixes: []wire.TrackFix{
+			{Time: 1_175_990_400_000, LatE6: 30_123_456, LonE6: 103_123_456, Alt: 512, Speed: 120, Course: 359, HDOP: 9, Flags: 0x3f, Mono: 59_250},
+			{Time: 1_175_990_401_000, LatE6: 30_123_560, LonE6: 103_123_460, Alt: 512, Speed: 118, Course: 2, HDOP: 9, Flags: 0x3f, Mono: 60_250},
+			{Time: 1_795_435_200_000, LatE6: 30_123_666, LonE6: 103_123_470, Alt: 512, Speed: 119, Course: 4, HDOP: 9, Flags: 0x1f},
 		}}),
 		"dropped": event(wire.Duty, &wire.Dropped{Ranges: []wire.DroppedRange{
 			{
