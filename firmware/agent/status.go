@@ -52,8 +52,9 @@ func (a *Agent) publish(step lamp.Step) {
 	a.status.Store(s)
 }
 
-// wallState is the key of the newest believed wall time in the spool's state,
-// in Unix milliseconds: no plausible time is earlier.
+// wallState is the key of a time that has certainly passed in the spool's
+// state, in Unix milliseconds: no plausible time is earlier. It rides on the
+// heartbeat's commit.
 const wallState = "wall"
 
 // heartbeat stores a health event.
@@ -74,8 +75,8 @@ func (a *Agent) heartbeat() {
 	}
 	h.Faults = slices.Sorted(maps.Keys(a.faults))
 	var kv []spool.KV
-	if at.wall.Source == wire.WallGNSS || at.wall.Source == wire.WallNTP {
-		kv = append(kv, spool.KV{Key: wallState, Value: strconv.AppendInt(nil, at.wall.UnixMilli, 10)})
+	if t, ok := a.clock.Passed(); ok {
+		kv = append(kv, spool.KV{Key: wallState, Value: strconv.AppendInt(nil, t.UnixMilli(), 10)})
 	}
 	a.store(at, wire.Duty, h, nil, kv...)
 }

@@ -11,11 +11,13 @@ import (
 // A batcher gathers fixes into the batches of the track lane.
 type batcher struct {
 	thin  gps.Thinner
-	fixes []wire.TrackFix
-	at    stamp         // of the newest of them
-	since time.Duration // Mono of the oldest of them
-	last  *gps.Fix      // the newest fix, thinned or not
-	seen  time.Duration // Mono at which it came
+	fixes []wire.TrackFix // not dated yet
+	monos []time.Duration // of the fixes
+	said  []time.Time     // by the receiver; zero: no date
+	at    stamp           // of the newest of them
+	since time.Duration   // Mono of the oldest of them
+	last  *gps.Fix        // the newest fix, thinned or not
+	seen  time.Duration   // Mono at which it came
 }
 
 // gpsPatience is how long a receiver may be without a fix before that is a
@@ -27,26 +29,42 @@ func (a *Agent) fixed(f gps.Fix) {
 	if f.Active && !f.Time.IsZero() {
 		a.clock.OfferGNSS(f.Time)
 	}
-	if f.Time.IsZero() {
-		f.Time = a.clock.Wall().Time()
-	}
 	a.faultEnded(faultGPS)
 	b, at := &a.batch, a.stamp()
 	b.last, b.seen = &f, at.mono
 	b.thin.Still = time.Duration(a.cfg.Track.Still)
-	if f.Time.Before(time.Unix(0, 0)) || !b.thin.Keep(f) {
+	paced := f
+	if f.Time.IsZero() {
+		paced.Time = time.Unix(0, int64(at.mono)) // only what lies between fixes matters
+	}
+	if !b.thin.Keep(paced) {
 		return
 	}
 	if len(b.fixes) == 0 {
 		b.since = at.mono
 	}
-	b.fixes, b.at = append(b.fixes, trackFix(&f)), at
+	b.fixes = append(b.fixes, trackFix(&f))
+	b.monos, b.said, b.at = append(b.monos, at.mono), append(b.said, f.Time), at
 	a.flushTrack(false)
+}
+
+// date gives the fixes of a batch their times, now that the clock knows as
+// much as it will before they leave. One that is not believed is marked, and
+// the centre dates it by its monotonic time.
+func (a *Agent) date(b *batcher) {
+	for i := range b.fixes {
+		f := &b.fixes[i]
+		t, ok := a.clock.Date(b.monos[i], b.said[i])
+		if !ok {
+			f.Flags |= wire.DoubtTime
+			f.Mono = b.monos[i].Milliseconds()
+		}
+		f.Time = max(t.UnixMilli(), 0)
+	}
 }
 
 func trackFix(f *gps.Fix) wire.TrackFix {
 	t := wire.TrackFix{
-		Time:  f.Time.UnixMilli(),
 		LatE6: int64(math.Round(f.Lat * 1e6)), LonE6: int64(math.Round(f.Lon * 1e6)),
 		Alt: int64(math.Round(f.Alt)), Speed: int64(math.Round(f.Speed * 10)),
 		Course: int64(math.Round(f.Course)) % 360, HDOP: int64(math.Round(f.HDOP * 10)),
@@ -71,8 +89,9 @@ func (a *Agent) flushTrack(must bool) {
 	if len(b.fixes) == 0 || !must && !full && !due {
 		return
 	}
+	a.date(b)
 	a.store(b.at, wire.Track, &wire.TrackBatch{Fixes: b.fixes}, nil)
-	b.fixes = nil
+	b.fixes, b.monos, b.said = nil, nil, nil
 }
 
 // checkGPS makes a long time without a fix a fault.

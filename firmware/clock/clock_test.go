@@ -21,7 +21,8 @@ func TestGNSSNeedsThreeAgreeing(t *testing.T) {
 		c := clock.New(clock.Options{Earliest: built, Disciplined: free})
 		at := truth
 		for i, want := range []bool{false, false, true, true} {
-			if got := c.OfferGNSS(at); got != want {
+			c.OfferGNSS(at)
+			if _, got := c.Date(c.Mono(), at); got != want {
 				t.Errorf("fix %d believed: %v, want %v", i+1, got, want)
 			}
 			time.Sleep(time.Second)
@@ -36,17 +37,15 @@ func TestGNSSNeedsThreeAgreeing(t *testing.T) {
 
 func TestGNSSRefusesWhatCannotBe(t *testing.T) {
 	for name, utc := range map[string]time.Time{
-		"1,024 weeks ago": truth.Add(-1024 * 7 * 24 * time.Hour),
-		"before build":    built.Add(-time.Minute),
-		"1980":            time.Date(1980, 1, 6, 0, 0, 0, 0, time.UTC),
-		"2080":            time.Date(2080, 1, 1, 0, 0, 0, 0, time.UTC),
+		"500 weeks ago": truth.Add(-500 * 7 * 24 * time.Hour),
+		"before build":  built.Add(-time.Minute),
+		"1980":          time.Date(1980, 1, 6, 0, 0, 0, 0, time.UTC),
+		"2080":          time.Date(2080, 1, 1, 0, 0, 0, 0, time.UTC),
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := clock.New(clock.Options{Earliest: built, Disciplined: free})
 			for i := range 5 {
-				if c.OfferGNSS(utc.Add(time.Duration(i) * time.Second)) {
-					t.Errorf("%s: believed", name)
-				}
+				c.OfferGNSS(utc.Add(time.Duration(i) * time.Second))
 				time.Sleep(time.Second)
 			}
 			if w := c.Wall(); w.Source != wire.WallNone {
@@ -63,7 +62,8 @@ func TestGNSSJumpIsNotBelievedAtOnce(t *testing.T) {
 			c.OfferGNSS(truth.Add(time.Duration(i) * time.Second))
 			time.Sleep(time.Second)
 		}
-		if c.OfferGNSS(truth.Add(time.Hour)) {
+		c.OfferGNSS(truth.Add(time.Hour))
+		if _, ok := c.Date(c.Mono(), truth.Add(time.Hour)); ok {
 			t.Error("one fix an hour ahead is believed")
 		}
 		if w := c.Wall(); w.UnixMilli != truth.Add(3*time.Second).UnixMilli() {
