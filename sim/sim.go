@@ -23,12 +23,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/fengsui/fengsui/boards/strictyaml"
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
+	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/district"
 	"github.com/fengsui/fengsui/sim/scenario"
@@ -57,12 +59,13 @@ var districtYAML []byte
 const (
 	deviceChild = "__device"
 	centreChild = "__centre"
+	checkChild  = "__check" // of a spool, started by a device
 )
 
 // IsChild reports whether arguments (without the program's name) are those of a
 // child process: a test binary that runs districts passes them to Run.
 func IsChild(args []string) bool {
-	return len(args) > 0 && (args[0] == deviceChild || args[0] == centreChild)
+	return len(args) > 0 && slices.Contains([]string{deviceChild, centreChild, checkChild}, args[0])
 }
 
 var (
@@ -77,8 +80,16 @@ type streams struct{ out, err io.Writer }
 // Run runs the command and returns its exit status.
 func Run(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if IsChild(args) {
-		if args[0] == deviceChild {
-			return child.Device(ctx, version, args[1:], stdin, stdout, stderr)
+		switch args[0] {
+		case deviceChild:
+			self, err := os.Executable()
+			if err != nil {
+				fmt.Fprintln(stderr, err)
+				return 1
+			}
+			return child.Device(ctx, version, []string{self, checkChild}, args[1:], stdin, stdout, stderr)
+		case checkChild:
+			return spool.CheckMain(args[len(args)-1], stderr)
 		}
 		return child.Centre(ctx, centre(version), args[1:], stdin, stdout, stderr)
 	}

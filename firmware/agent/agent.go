@@ -53,6 +53,9 @@ type Ports struct {
 type Options struct {
 	Version string       // the firmware's, as health reports it
 	Log     *slog.Logger // nil: discarded
+	// CheckSpool is the command, name and arguments, that checks a spool at the
+	// start, in a process that may die of it: see [spool.CheckIn].
+	CheckSpool []string
 }
 
 // An Agent runs one device. Make it with New.
@@ -72,15 +75,15 @@ type Agent struct {
 	spool  *spool.Spool
 	uplink *uplink.Uplink
 	lamps  *lamp.Driver
-	damage string // what was wrong with the spool that was set aside, or ""
 
 	// The rest is only touched by the loop.
-	latches  map[string]*latch // by button
-	answered map[answer]bool   // notices of alarms that are no longer latched
-	officer  string            // who is signed on, or ""
-	faults   map[string]string // active faults: code → detail
-	unsaved  unsaved
-	batch    batcher
+	latches   map[string]*latch // by button
+	answered  map[answer]bool   // notices of alarms that are no longer latched
+	officer   string            // who is signed on, or ""
+	faults    map[string]string // active faults: code → detail
+	unsaved   unsaved
+	restarted time.Duration // Mono at which another stream was begun; 0: never
+	batch     batcher
 }
 
 // firstRelease is a time before which no device of ours ran.
@@ -126,7 +129,10 @@ func SpoolPath(cfg *config.Config) string { return filepath.Join(cfg.Data, "spoo
 func (a *Agent) Run(ctx context.Context) (err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if err := a.openSpool(); err != nil {
+	a.spool, err = spool.Recover(SpoolPath(a.cfg), spool.Options{Log: a.log}, func(path string) error {
+		return spool.CheckIn(ctx, a.opt.CheckSpool, path)
+	})
+	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	defer func() { err = errors.Join(err, a.spool.Close()) }()
@@ -167,34 +173,13 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// openSpool opens the spool. A file that is damaged is set aside and a fresh
-// one begun, with a fault that the desk sees: a box that starts over and over
-// helps nobody.
-func (a *Agent) openSpool() (err error) {
-	path, opt := SpoolPath(a.cfg), spool.Options{Log: a.log}
-	a.spool, err = spool.Open(path, opt)
-	if !errors.Is(err, spool.ErrDamaged) && !errors.Is(err, spool.ErrFormat) {
-		return err
-	}
-	to, aside := spool.SetAside(path)
-	if aside != nil {
-		return errors.Join(err, aside)
-	}
-	a.log.Error("spool set aside, a fresh one begun", "to", to, "err", err)
-	a.damage = fmt.Sprintf("set aside as %s: %v", filepath.Base(to), err)
-	a.spool, err = spool.Open(path, opt)
-	return err
-}
-
 // loop owns the agent's state.
 func (a *Agent) loop(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	health := time.NewTicker(time.Duration(a.cfg.Health.Every))
 	defer health.Stop()
-	if a.damage != "" {
-		a.faultBegan(faultDamage, a.damage)
-	}
+	a.tellStarted()
 	a.heartbeat()
 	for {
 		a.show()
@@ -214,6 +199,8 @@ func (a *Agent) loop(ctx context.Context) {
 			f()
 		case <-tick.C:
 			a.retryUnsaved()
+			a.checkSpool()
+			a.tellGiven()
 			a.checkGPS()
 			a.flushTrack(false)
 		case <-health.C:

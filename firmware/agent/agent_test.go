@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,6 +51,7 @@ type world struct {
 	conns  []net.Conn
 	events map[string]*wire.Event // by lane and seq: each once
 	upTo   map[wire.Lane]uint64
+	last   map[wire.Lane]wire.Hash // of the event that upTo names
 	pub    ed25519.PublicKey
 
 	stop func()
@@ -73,7 +75,7 @@ gps: {port: none}
 	}
 	w := &world{
 		t: t, cfg: cfg, up: true, pins: make(map[string]*gpiotest.Pin),
-		events: make(map[string]*wire.Event), upTo: make(map[wire.Lane]uint64),
+		events: make(map[string]*wire.Event), upTo: make(map[wire.Lane]uint64), last: make(map[wire.Lane]wire.Hash),
 	}
 	for _, n := range []string{"P", "H", "R", "Y", "G", "S"} {
 		w.pins[n] = &gpiotest.Pin{N: n, EdgesChan: make(chan gpio.Level, 8)}
@@ -110,6 +112,7 @@ func (w *world) receive(topic string, msg []byte) {
 		w.events[fmt.Sprintf("%v %06d", e.Lane, e.Seq)] = e
 		if e.Seq == w.upTo[e.Lane]+1 {
 			w.upTo[e.Lane]++
+			w.last[e.Lane] = wire.HashOf(msg)
 		}
 		stream = e.Stream
 	}
@@ -117,7 +120,7 @@ func (w *world) receive(topic string, msg []byte) {
 	for l, n := range w.upTo {
 		upTo[l] = n
 	}
-	w.down(&wire.Ack{Stream: stream, UpTo: upTo})
+	w.down(&wire.Ack{Stream: stream, UpTo: upTo, Hash: maps.Clone(w.last)})
 }
 
 func (w *world) down(b wire.DownBody) {

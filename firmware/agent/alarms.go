@@ -22,7 +22,9 @@ type latch struct {
 	Rev    uint64         `json:"rev"`   // of the newest notice that was shown
 	Step   lamp.Step      `json:"step"`  // Idle until the disk has it; on the disk, CentreHas may still say Stored
 	Unit   string         `json:"unit"`  // who is coming
-	seq    uint64         // of the event that latched it, while it waits for its Ack
+	// Of the event that latched it, while it waits for its Ack.
+	stream wire.StreamID
+	seq    uint64
 }
 
 const latchState = "latch/"
@@ -50,20 +52,20 @@ func (a *Agent) pressed(button string) {
 	}
 	a.store(at, wire.Alarm, body, func(seq uint64) {
 		if body.Press == 1 {
-			p.seq, p.Step = seq, lamp.Stored
+			p.stream, p.seq, p.Step = a.spool.Stream(), seq, lamp.Stored
 		}
 		a.log.Info("alarm stored", "button", button, "alarm", p.Alarm, "press", body.Press, "seq", seq)
 	}, latchKV(button, &kept))
 }
 
-// committed takes the centre's word that its database holds a lane up to a
-// number.
-func (a *Agent) committed(l wire.Lane, upTo uint64) {
+// committed takes the centre's word that its database holds a lane of a stream
+// up to a number.
+func (a *Agent) committed(stream wire.StreamID, l wire.Lane, upTo uint64) {
 	if l != wire.Alarm {
 		return
 	}
 	for _, p := range a.latches {
-		if p.Step == lamp.Stored && p.seq <= upTo {
+		if p.Step == lamp.Stored && p.stream == stream && p.seq <= upTo {
 			p.Step = lamp.CentreHas
 		}
 	}
@@ -172,28 +174,30 @@ func (a *Agent) restore() error {
 	}
 	// An alarm whose event is no longer in the spool was acknowledged by the
 	// centre before the cut.
-	waiting := make(map[wire.AlarmID]uint64)
-	for from := uint64(0); ; {
-		recs, err := a.spool.Read(wire.Alarm, from, 100, 1<<20)
-		if err != nil || len(recs) == 0 {
+	waiting := make(map[wire.AlarmID]*latch)
+	for _, part := range a.spool.Parts() {
+		for from := uint64(0); ; {
+			recs, err := part.Read(wire.Alarm, from, 100, 1<<20)
 			if err != nil {
 				return err
 			}
-			break
-		}
-		for _, r := range recs {
-			if e, err := wire.Peek(r.Data); err == nil {
-				if b, ok := e.Body.(*wire.AlarmRaised); ok && b.Press == 1 {
-					waiting[b.Alarm] = r.Seq
-				}
+			if len(recs) == 0 {
+				break
 			}
-			from = r.Seq + 1
+			for _, r := range recs {
+				if e, err := wire.Peek(r.Data); err == nil {
+					if b, ok := e.Body.(*wire.AlarmRaised); ok && b.Press == 1 {
+						waiting[b.Alarm] = &latch{stream: part.Stream(), seq: r.Seq}
+					}
+				}
+				from = r.Seq + 1
+			}
 		}
 	}
 	for _, p := range a.latches {
-		seq, still := waiting[p.Alarm]
-		p.seq = seq
-		if !still && p.Step == lamp.Stored {
+		if w := waiting[p.Alarm]; w != nil {
+			p.stream, p.seq = w.stream, w.seq
+		} else if p.Step == lamp.Stored {
 			p.Step = lamp.CentreHas
 		}
 	}

@@ -12,12 +12,13 @@ import (
 // A stamp is what an event says of the moment that it was captured, taken
 // before anything waits for a disk.
 type stamp struct {
+	boot    uint64 // 0: this one
 	mono    time.Duration
 	wall    wire.Wall
 	officer string
 }
 
-func (a *Agent) stamp() stamp { return stamp{a.clock.Mono(), a.clock.Wall(), a.officer} }
+func (a *Agent) stamp() stamp { return stamp{0, a.clock.Mono(), a.clock.Wall(), a.officer} }
 
 // store makes an event durable, together with the state that goes with it, and
 // then calls done with its sequence number. An event that cannot be stored now
@@ -25,12 +26,11 @@ func (a *Agent) stamp() stamp { return stamp{a.clock.Mono(), a.clock.Wall(), a.o
 // whatever it shows wait until it is on the disk.
 func (a *Agent) store(at stamp, l wire.Lane, body wire.Body, done func(seq uint64), state ...spool.KV) {
 	try := func() error {
-		seq, err := a.spool.Append(l, func(s spool.Slot) ([]byte, error) {
-			return wire.Seal(&wire.Event{
-				Device: a.cfg.Device, Stream: s.Stream, Lane: l, Seq: s.Seq, Prev: s.Prev, Boot: s.Boot,
-				Mono: at.mono, Wall: at.wall, Officer: at.officer, Drill: a.cfg.Drill, Body: body,
-			}, a.key)
-		}, state...)
+		var seq uint64
+		err := a.withRoom(func() (err error) {
+			seq, err = a.spool.Append(l, a.seal(at, l, body), state...)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -54,6 +54,19 @@ func (a *Agent) store(at stamp, l wire.Lane, body wire.Body, done func(seq uint6
 		}
 		a.keep(queue, try)
 		a.faultBegan(faultStorage, err.Error())
+	}
+}
+
+// seal returns what makes an event of a body.
+func (a *Agent) seal(at stamp, l wire.Lane, body wire.Body) func(spool.Slot) ([]byte, error) {
+	return func(s spool.Slot) ([]byte, error) {
+		if at.boot != 0 {
+			s.Boot = at.boot
+		}
+		return wire.Seal(&wire.Event{
+			Device: a.cfg.Device, Stream: s.Stream, Lane: l, Seq: s.Seq, Prev: s.Prev, Boot: s.Boot,
+			Mono: at.mono, Wall: at.wall, Officer: at.officer, Drill: a.cfg.Drill, Body: body,
+		}, a.key)
 	}
 }
 
@@ -87,6 +100,7 @@ func (a *Agent) retryUnsaved() {
 // Fault codes. A code may carry what it concerns behind a colon.
 const (
 	faultStorage     = "storage"
+	faultSecond      = "storage_second"  // alarms have no second home
 	faultDamage      = "storage_damaged" // stays until the next start
 	faultButton      = "button_stuck"
 	faultLamp        = "lamp_failed" // or the siren: its line cannot be driven

@@ -91,10 +91,16 @@ func (a *Agent) uplinkOptions(ctx context.Context) uplink.Options {
 		servers = append(servers, string(s))
 	}
 	return uplink.Options{
-		Device: a.cfg.Device, Stream: a.spool.Stream(), Boot: a.spool.Boot(), Firmware: a.opt.Version,
-		Servers: servers, Key: a.key, CentreKey: []byte(a.cfg.Centre.Key), Store: a.spool, Dial: a.ports.Dial, Log: a.log,
+		Device: a.cfg.Device, Boot: a.spool.Boot(), Mono: a.clock.Mono, Firmware: a.opt.Version,
+		Servers: servers, Key: a.key, CentreKey: []byte(a.cfg.Centre.Key), Store: uplink.Of(a.spool), Dial: a.ports.Dial, Log: a.log,
 		OnNotice: func(n *wire.Notice) { a.post(ctx, a.other, func() { a.notice(n) }) },
-		OnAck:    func(l wire.Lane, upTo uint64) { a.post(ctx, a.other, func() { a.committed(l, upTo) }) },
+		OnAck: func(stream wire.StreamID, l wire.Lane, upTo uint64) {
+			a.post(ctx, a.other, func() { a.committed(stream, l, upTo) })
+		},
+		OnOther: func(detail string) {
+			stream := a.spool.Stream()
+			a.post(ctx, a.other, func() { a.rolledBack(stream, detail) })
+		},
 		OnSilent: func(silent bool) {
 			a.post(ctx, a.other, func() {
 				if silent {

@@ -33,6 +33,8 @@ const usage = `usage: fengsui COMMAND
   gps decode [FILE|-]       print one JSON object a fix, in gpsd's TPV names
   spool ls (--config FILE | FILE)
                             list the events that wait in a spool
+  spool check (--config FILE | FILE)
+                            read all of a spool and say whether it is in order
   version                   print the version
 `
 
@@ -53,6 +55,10 @@ func Run(ctx context.Context, version string, args []string, stdin io.Reader, st
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, usage)
 		return 0
+	}
+	var code exitCode
+	if errors.As(err, &code) {
+		return int(code)
 	}
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(stderr, "fengsui: %s\n", strings.TrimRight(line, "\n"))
@@ -84,7 +90,7 @@ func run(ctx context.Context, version string, args []string, std streams) error 
 	case "gps":
 		return decodeGPS(rest, std)
 	case "spool":
-		return listSpool(rest, std)
+		return lookAtSpool(rest, std)
 	case "version":
 		if err := none(rest); err != nil {
 			return err
@@ -142,7 +148,11 @@ func runDevice(ctx context.Context, version string, args []string, std streams) 
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log})
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log, CheckSpool: []string{self, "spool", "check"}})
 	if err != nil {
 		return err
 	}
@@ -190,9 +200,10 @@ func decodeGPS(args []string, std streams) error {
 	return err
 }
 
-func listSpool(args []string, std streams) error {
-	if len(args) == 0 || args[0] != "ls" {
-		return fmt.Errorf("%w: want spool ls (--config FILE | FILE)", errUsage)
+func lookAtSpool(args []string, std streams) error {
+	want := fmt.Errorf("%w: want spool ls or spool check (--config FILE | FILE)", errUsage)
+	if len(args) == 0 || args[0] != "ls" && args[0] != "check" {
+		return want
 	}
 	path, rest, err := configFlag(args[1:])
 	switch {
@@ -205,11 +216,25 @@ func listSpool(args []string, std streams) error {
 		if err != nil {
 			return err
 		}
-		return spool.List(agent.SpoolPath(cfg), std.out)
+		path = agent.SpoolPath(cfg)
 	case len(rest) == 1:
-		return spool.List(rest[0], std.out)
+		path = rest[0]
 	case len(rest) > 1:
 		return none(rest[1:])
+	default:
+		return want
 	}
-	return fmt.Errorf("%w: want spool ls (--config FILE | FILE)", errUsage)
+	if args[0] == "ls" {
+		return spool.List(path, std.out)
+	}
+	if code := spool.CheckMain(path, std.err); code != 0 {
+		return exitCode(code)
+	}
+	fmt.Fprintf(std.out, "%s: in order\n", path)
+	return nil
 }
+
+// An exitCode ends the command with it; what is to be said was said.
+type exitCode int
+
+func (exitCode) Error() string { return "" }

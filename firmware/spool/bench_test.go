@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/spool/spooltest"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -47,7 +48,7 @@ func BenchmarkAppend(b *testing.B) {
 		ours += time.Since(at)
 		wrote += written(b) - from
 		if seq > 10 {
-			if err := s.Ack(s.Stream(), wire.Alarm, seq-10); err != nil {
+			if err := spooltest.Ack(s, wire.Alarm, seq-10); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/spool/spooltest"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -48,7 +49,7 @@ func TestStorer(t *testing.T) {
 			fmt.Printf("refused %s: suspect %v, full %v: %v\n", what, errors.Is(err, spool.ErrSuspect), errors.Is(err, spool.ErrFull), err)
 		}
 		if w := s.Window()[l]; i%7 == 6 && w.Next > 3 {
-			if err := s.Ack(s.Stream(), l, w.Next-3); err == nil {
+			if err := spooltest.Ack(s, l, w.Next-3); err == nil {
 				fmt.Printf("acked %v %d -\n", l, w.Next-3)
 			}
 		}
@@ -313,7 +314,7 @@ func TestEveryAppendIsSynced(t *testing.T) {
 	strace := findStrace(t)
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
-	g := storer(t, filepath.Join(dir, "s"), nil, strace, "-f", "-qq", "-s", "64", "-o", trace, "-e", "trace=fdatasync,pwrite64,write")
+	g := storer(t, filepath.Join(dir, "s"), nil, strace, "-f", "-qq", "-s", "64", "-o", trace, "-e", "trace=fdatasync,fsync,pwrite64,write")
 	b, err := os.ReadFile(trace)
 	if err != nil {
 		t.Fatal(err)
@@ -323,7 +324,7 @@ func TestEveryAppendIsSynced(t *testing.T) {
 		switch {
 		case strings.Contains(line, "pwrite64("):
 			dirty = true
-		case strings.Contains(line, "fdatasync("):
+		case strings.Contains(line, "fdatasync("), strings.Contains(line, "fsync("):
 			synced++
 			dirty = false
 		case strings.Contains(line, `write(1, "stored`):

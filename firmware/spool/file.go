@@ -17,22 +17,26 @@ import (
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
-// The file has five buckets. "meta" holds version, stream, boot and, for each
-// lane, "head/"+lane: the next number, the lowest that the lane still holds and
-// the hash of the last event. "state" is the caller's. "lane/"+lane holds events
-// by number (8 bytes, big-endian). Every value but the version begins with a
-// CRC32C over the bucket's name, the key and the rest of the value: bbolt itself
-// has checksums on two pages only.
+// The file has a bucket "meta" with version, stream, boot, the former streams
+// and, for each lane of each stream, a head: the next number, the lowest that
+// the lane still holds and the hash of the last event. "state" is the caller's.
+// A bucket for each lane of each stream holds events by number (8 bytes,
+// big-endian). Every value but the version begins with a CRC32C over the
+// bucket's name, the key and the rest of the value: bbolt itself has checksums
+// on two pages only.
 var (
 	bucketMeta  = []byte("meta")
 	bucketState = []byte("state")
 	keyVersion  = []byte("version")
 	keyStream   = []byte("stream")
+	keyFormer   = []byte("former") // ids, the oldest first
 	keyBoot     = []byte("boot")
 )
 
 const (
-	version = "2"
+	version = "3"
+	// pageSize is bbolt's, the same on every machine that may read the file.
+	pageSize = 4096
 	// allocSize is by how much the file grows. bbolt refuses to grow when the new
 	// end and one more allocSize would pass its limit.
 	allocSize = 1 << 20
@@ -62,9 +66,17 @@ func inUse(db *bolt.DB, tx *bolt.Tx) int64 {
 	return tx.Size() - int64(st.FreePageN+st.PendingPageN)*int64(db.Info().PageSize)
 }
 
-func laneBucket(l wire.Lane) []byte { return []byte("lane/" + l.String()) }
+// A place is a lane of a stream.
+type place struct {
+	stream wire.StreamID
+	lane   wire.Lane
+}
 
-func headKey(l wire.Lane) []byte { return []byte("head/" + l.String()) }
+func (p place) String() string { return p.stream.String() + "/" + p.lane.String() }
+
+func (p place) bucket() []byte { return []byte("lane/" + p.String()) }
+
+func (p place) head() []byte { return []byte("head/" + p.String()) }
 
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
@@ -111,6 +123,7 @@ func guard(f func() error) (err error) {
 // openFile opens a bbolt file, which the database closes. The error may wrap
 // [ErrInUse] or [ErrDamaged].
 func openFile(path string, opt bolt.Options) (db *bolt.DB, file *os.File, err error) {
+	opt.PageSize = pageSize
 	opt.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(name, flag, mode)
 		file = f
@@ -125,7 +138,11 @@ func openFile(path string, opt bolt.Options) (db *bolt.DB, file *os.File, err er
 	case err == nil:
 		return db, file, nil
 	case errors.Is(err, ErrDamaged):
-		file.Close() // a panic leaves it open, and with it the lock
+		// A panic leaves it open and mapped, and the mapping keeps the lock.
+		if file != nil {
+			unlock(file)
+			file.Close()
+		}
 		return nil, nil, err
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, nil, fmt.Errorf("%w: another process has the file open", ErrInUse)
@@ -148,7 +165,7 @@ func (s *Spool) open(boot bool) error {
 		return err
 	}
 	db.AllocSize = allocSize
-	var lanes map[wire.Lane]*laneState
+	var lanes map[place]*laneState
 	err = guard(func() error {
 		return db.Update(func(tx *bolt.Tx) error {
 			lanes, err = s.load(tx, boot)
@@ -207,9 +224,10 @@ func syncDir(path string) error {
 }
 
 // load makes what is missing and reads the rest.
-func (s *Spool) load(tx *bolt.Tx, boot bool) (map[wire.Lane]*laneState, error) {
+func (s *Spool) load(tx *bolt.Tx, boot bool) (map[place]*laneState, error) {
 	meta := tx.Bucket(bucketMeta)
-	if meta == nil {
+	created := meta == nil
+	if created {
 		if err := create(tx); err != nil {
 			return nil, err
 		}
@@ -218,43 +236,93 @@ func (s *Spool) load(tx *bolt.Tx, boot bool) (map[wire.Lane]*laneState, error) {
 	if v := string(meta.Get(keyVersion)); v != version {
 		return nil, fmt.Errorf("%w: version %q: want %q", ErrFormat, v, version)
 	}
-	id, ok := unpack(bucketMeta, keyStream, meta.Get(keyStream))
-	if !ok || len(id) != len(s.stream) {
-		return nil, fmt.Errorf("%w: stream id", ErrDamaged)
+	ids, err := readStreams(meta)
+	if err != nil {
+		return nil, err
 	}
 	count, ok := unpack(bucketMeta, keyBoot, meta.Get(keyBoot))
 	if !ok || len(count) != 8 {
 		return nil, fmt.Errorf("%w: boot counter", ErrDamaged)
 	}
 	if boot {
-		s.stream, s.boot = wire.StreamID(id), number(count)+1
+		s.boot = number(count) + 1
 		if err := meta.Put(keyBoot, pack(bucketMeta, keyBoot, key(s.boot))); err != nil {
 			return nil, err
 		}
-	} else if wire.StreamID(id) != s.stream {
-		return nil, fmt.Errorf("%w: stream %x in place of %v", ErrDamaged, id, s.stream)
+	} else if number(count) != s.boot {
+		return nil, fmt.Errorf("%w: boot %d in place of %d", ErrDamaged, number(count), s.boot)
 	}
 	if tx.Bucket(bucketState) == nil {
 		return nil, fmt.Errorf("%w: no state", ErrDamaged)
 	}
-	lanes := make(map[wire.Lane]*laneState)
-	for _, l := range wire.Lanes() {
-		if tx.Bucket(laneBucket(l)) == nil {
-			return nil, fmt.Errorf("%w: no lane %v", ErrDamaged, l)
+	lanes := make(map[place]*laneState)
+	for _, id := range ids {
+		for _, l := range wire.Lanes() {
+			p := place{id, l}
+			st, err := readHead(meta, p)
+			if err != nil {
+				return nil, err
+			}
+			if tx.Bucket(p.bucket()) == nil {
+				return nil, fmt.Errorf("%w: no lane %v", ErrDamaged, p)
+			}
+			// An Ack survives only as deletions: what it covered besides is sent again.
+			st.oldest = st.kept
+			if old := s.lanes[p]; old != nil {
+				st.oldest = max(st.oldest, min(old.oldest, st.next))
+				st.lost = old.lost
+			}
+			lanes[p] = st
 		}
-		st, err := readHead(meta, l)
-		if err != nil {
+	}
+	s.mu.Lock()
+	s.streams = ids
+	s.mu.Unlock()
+	if !boot {
+		return lanes, nil
+	}
+	s.lanes = lanes
+	s.given, err = readGiven(tx)
+	if err != nil {
+		return nil, err
+	}
+	if s.home != nil {
+		if err := s.home.settle(tx, s, created); err != nil {
 			return nil, err
 		}
-		// An Ack survives only as deletions: what it covered besides is sent again.
-		st.oldest = st.kept
-		if old := s.lanes[l]; old != nil {
-			st.oldest = max(st.oldest, min(old.oldest, st.next))
-			st.lost = old.lost
-		}
-		lanes[l] = st
 	}
-	return lanes, nil
+	return s.lanes, nil
+}
+
+// readStreams returns the former streams, the oldest first, and the current.
+func readStreams(meta *bolt.Bucket) ([]wire.StreamID, error) {
+	var ids []wire.StreamID
+	n := len(wire.StreamID{})
+	v, ok := unpack(bucketMeta, keyFormer, meta.Get(keyFormer))
+	if !ok || len(v)%n != 0 {
+		return nil, fmt.Errorf("%w: former streams", ErrDamaged)
+	}
+	for ; len(v) > 0; v = v[n:] {
+		ids = append(ids, wire.StreamID(v[:n]))
+	}
+	id, ok := unpack(bucketMeta, keyStream, meta.Get(keyStream))
+	if !ok || len(id) != n {
+		return nil, fmt.Errorf("%w: stream id", ErrDamaged)
+	}
+	return append(ids, wire.StreamID(id)), nil
+}
+
+// putStreams is the inverse of readStreams.
+func putStreams(meta *bolt.Bucket, ids []wire.StreamID) error {
+	var former []byte
+	for _, id := range ids[:len(ids)-1] {
+		former = append(former, id[:]...)
+	}
+	id := ids[len(ids)-1]
+	return errors.Join(
+		meta.Put(keyFormer, pack(bucketMeta, keyFormer, former)),
+		meta.Put(keyStream, pack(bucketMeta, keyStream, id[:])),
+	)
 }
 
 // create fills an empty file.
@@ -269,50 +337,66 @@ func create(tx *bolt.Tx) error {
 	id := wire.NewStreamID()
 	err = errors.Join(
 		meta.Put(keyVersion, []byte(version)),
-		meta.Put(keyStream, pack(bucketMeta, keyStream, id[:])),
 		meta.Put(keyBoot, pack(bucketMeta, keyBoot, key(0))),
+		putStreams(meta, []wire.StreamID{id}),
+		createLanes(tx, id),
 	)
 	if _, e := tx.CreateBucket(bucketState); e != nil {
 		err = errors.Join(err, e)
 	}
+	return err
+}
+
+func createLanes(tx *bolt.Tx, id wire.StreamID) (err error) {
 	for _, l := range wire.Lanes() {
-		_, e := tx.CreateBucket(laneBucket(l))
-		err = errors.Join(err, e, putHead(meta, l, &laneState{next: 1, kept: 1}))
+		p := place{id, l}
+		_, e := tx.CreateBucket(p.bucket())
+		err = errors.Join(err, e, putHead(tx.Bucket(bucketMeta), p, &laneState{next: 1, kept: 1}))
 	}
 	return err
 }
 
-func putHead(meta *bolt.Bucket, l wire.Lane, st *laneState) error {
-	k := headKey(l)
+func putHead(meta *bolt.Bucket, p place, st *laneState) error {
+	k := p.head()
 	v := append(append(key(st.next), key(st.kept)...), st.prev[:]...)
 	return meta.Put(k, pack(bucketMeta, k, v))
 }
 
-func readHead(meta *bolt.Bucket, l wire.Lane) (*laneState, error) {
+func readHead(meta *bolt.Bucket, p place) (*laneState, error) {
+	v, ok := unpack(bucketMeta, p.head(), meta.Get(p.head()))
 	st := new(laneState)
-	v, ok := unpack(bucketMeta, headKey(l), meta.Get(headKey(l)))
-	if !ok || len(v) != 16+len(st.prev) {
-		return nil, fmt.Errorf("%w: head of lane %v", ErrDamaged, l)
+	if !ok || !st.parse(v) {
+		return nil, fmt.Errorf("%w: head of lane %v", ErrDamaged, p)
 	}
-	st.next, st.kept = number(v[:8]), number(v[8:16])
-	copy(st.prev[:], v[16:])
 	return st, nil
 }
 
-func putEvent(tx *bolt.Tx, l wire.Lane, seq uint64, msg []byte, hash wire.Hash) error {
-	b := tx.Bucket(laneBucket(l))
+// parse is the inverse of what putHead packs.
+func (st *laneState) parse(v []byte) bool {
+	if len(v) != 16+len(st.prev) {
+		return false
+	}
+	st.next, st.kept = number(v[:8]), number(v[8:16])
+	copy(st.prev[:], v[16:])
+	return true
+}
+
+func putEvent(tx *bolt.Tx, p place, seq uint64, msg []byte, hash wire.Hash) error {
+	b := tx.Bucket(p.bucket())
 	b.FillPercent = fill
 	k := key(seq)
-	if err := b.Put(k, pack(laneBucket(l), k, msg)); err != nil {
+	if err := b.Put(k, pack(p.bucket(), k, msg)); err != nil {
 		return err
 	}
 	meta := tx.Bucket(bucketMeta)
-	st, err := readHead(meta, l)
+	st, err := readHead(meta, p)
 	if err != nil {
 		return err
 	}
-	st.next, st.prev = seq+1, hash
-	return putHead(meta, l, st)
+	if seq >= st.next {
+		st.next, st.prev = seq+1, hash
+	}
+	return putHead(meta, p, st)
 }
 
 func putState(tx *bolt.Tx, state []KV) error {
@@ -333,12 +417,16 @@ func putState(tx *bolt.Tx, state []KV) error {
 
 // readEvents returns copies of the events from a number up to but without
 // next, and the numbers among them that cannot be read.
-func readEvents(tx *bolt.Tx, l wire.Lane, from, next uint64, records, bytes int) (out []Record, lost []span) {
+func readEvents(tx *bolt.Tx, p place, from, next uint64, records, bytes int) (out []Record, lost []span) {
 	if from >= next || records <= 0 {
 		return nil, nil
 	}
-	bucket := laneBucket(l)
-	c := tx.Bucket(bucket).Cursor()
+	bucket := p.bucket()
+	b := tx.Bucket(bucket)
+	if b == nil { // a former stream that was done with
+		return nil, nil
+	}
+	c := b.Cursor()
 	size := 0
 	for k, v := c.Seek(key(from)); k != nil; k, v = c.Next() {
 		seq := number(k)
@@ -410,22 +498,4 @@ func written(db *bolt.DB, id int) bool {
 		return db.View(func(tx *bolt.Tx) error { seen = tx.ID() >= id; return nil })
 	})
 	return err != nil || seen
-}
-
-// SetAside renames a file that cannot be opened to path.corrupt-N, the first
-// N that is free, so that a new spool can take its place. It returns the new
-// name.
-func SetAside(path string) (string, error) {
-	for n := 1; ; n++ {
-		to := fmt.Sprintf("%s.corrupt-%d", path, n)
-		if _, err := os.Lstat(to); err == nil {
-			continue
-		} else if !errors.Is(err, os.ErrNotExist) {
-			return "", fmt.Errorf("spool: %w", err)
-		}
-		if err := os.Rename(path, to); err != nil {
-			return "", fmt.Errorf("spool: %w", err)
-		}
-		return to, syncDir(filepath.Dir(path))
-	}
 }

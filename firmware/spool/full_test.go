@@ -48,7 +48,7 @@ func TestFullLeavesRoomForAlarms(t *testing.T) {
 		t.Errorf("file of %d bytes, %v: want at most 4 MiB", st.Size(), err)
 	}
 	for _, l := range wire.Lanes() { // room for the deletions themselves must be left
-		if err := s.Ack(s.Stream(), l, n[l]); err != nil {
+		if err := spooltest.Ack(s, l, n[l]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,13 +75,13 @@ func TestFullInAnyOrderCanBeEmptied(t *testing.T) {
 		case err != nil:
 			t.Fatal(err)
 		case l == wire.Track && r.IntN(50) == 0: // holes between pages that stay
-			if err := s.Ack(s.Stream(), l, seq); err != nil {
+			if err := spooltest.Ack(s, l, seq); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	for l, w := range s.Window() {
-		if err := s.Ack(s.Stream(), l, w.Next-1); err != nil {
+		if err := spooltest.Ack(s, l, w.Next-1); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -42,3 +42,13 @@ func (st *laneState) lose(s span) (news uint64) {
 	st.skip()
 	return s.last - s.first + 1
 }
+
+// isLost reports whether a number is lost, or kept by the centre all the same.
+func (st *laneState) isLost(seq uint64) bool {
+	for _, s := range st.lost {
+		if s.first <= seq && seq <= s.last {
+			return true
+		}
+	}
+	return false
+}

@@ -47,30 +47,41 @@ func list(tx *bolt.Tx, w io.Writer) error {
 	if v := string(meta.Get(keyVersion)); v != version {
 		return fmt.Errorf("%w: version %q: want %q", ErrFormat, v, version)
 	}
-	stream, ok := unpack(bucketMeta, keyStream, meta.Get(keyStream))
-	boot, ok2 := unpack(bucketMeta, keyBoot, meta.Get(keyBoot))
-	if ok && ok2 {
-		fmt.Fprintf(w, "stream %x boot %d\n", stream, number(boot))
+	streams, err := readStreams(meta)
+	if err != nil {
+		return err
+	}
+	if boot, ok := unpack(bucketMeta, keyBoot, meta.Get(keyBoot)); ok {
+		fmt.Fprintf(w, "stream %v boot %d\n", streams[len(streams)-1], number(boot))
 	} else {
-		fmt.Fprintln(w, "stream or boot damaged: wrong checksum")
+		fmt.Fprintln(w, "boot damaged: wrong checksum")
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer tw.Flush() // what could be read is shown, whatever follows
-	fmt.Fprintln(tw, "lane\tseq\tbytes\tboot\tmono\ttime\tsource\tbody")
-	for _, l := range wire.Lanes() {
-		b := tx.Bucket(laneBucket(l))
-		if b == nil {
-			return fmt.Errorf("%w: no lane %v", ErrDamaged, l)
+	for i, id := range streams {
+		if i < len(streams)-1 {
+			fmt.Fprintf(tw, "of the former stream %v:\n", id)
+		} else if i > 0 {
+			fmt.Fprintf(tw, "of the stream %v:\n", id)
 		}
-		if err := b.ForEach(func(k, v []byte) error { return listRecord(tw, l, k, v) }); err != nil {
-			return err
+		fmt.Fprintln(tw, "lane\tseq\tbytes\tboot\tmono\ttime\tsource\tbody")
+		for _, l := range wire.Lanes() {
+			p := place{id, l}
+			b := tx.Bucket(p.bucket())
+			if b == nil {
+				return fmt.Errorf("%w: no lane %v", ErrDamaged, p)
+			}
+			if err := b.ForEach(func(k, v []byte) error { return listRecord(tw, p, k, v) }); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func listRecord(w io.Writer, l wire.Lane, k, v []byte) error {
-	data, ok := unpack(laneBucket(l), k, v)
+func listRecord(w io.Writer, p place, k, v []byte) error {
+	l := p.lane
+	data, ok := unpack(p.bucket(), k, v)
 	if !ok {
 		_, err := fmt.Fprintf(w, "%v\t%d\t%d\t\t\t\t\tdamaged: wrong checksum\n", l, number(k), len(v))
 		return err

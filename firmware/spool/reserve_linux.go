@@ -15,3 +15,11 @@ func reserve(f *os.File, n int64) error {
 		}
 	}
 }
+
+// unlock gives up the lock on a file (flock(2)).
+func unlock(f *os.File) { syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
+// limitMemory bounds the memory of this process (setrlimit(2), RLIMIT_DATA).
+func limitMemory(bytes uint64) {
+	_ = syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: bytes, Max: bytes})
+}

@@ -3,10 +3,16 @@
 // and committed with one fsync before Append returns.
 //
 // The package sends nothing and judges no event: Append takes what the caller
-// seals, Ack deletes what the caller says the centre has. Deletions are
-// batched, since to repeat an event is harmless and to wear out a flash card is
-// not. It does not repair a damaged file: a damaged event is given up and
-// counted, a file that cannot be opened is the caller's to [SetAside].
+// seals, Ack deletes what the caller says the centre has, Swap gives up what
+// the caller chooses. Deletions are batched, since to repeat an event is
+// harmless and to wear out a flash card is not.
+//
+// Alarms that no Ack covers have a second home, a log in a file of its own: both
+// meta pages of a bbolt file can share one page of a flash card. A file that is
+// damaged is set aside and what can be read of it is salvaged, see [Recover]. A
+// file that went back in time is told by its second home or by an Ack, and its
+// stream is ended, see [Spool.Restart]. What is saved of former streams keeps
+// its numbers and waits for its Acks beside the current stream's, see [Part].
 //
 // On a commit error that is not a full disk the spool stops accepting, closes
 // the file, opens it again and finds out what is really there: a commit that
@@ -19,6 +25,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,12 +43,10 @@ var (
 	// ErrSuspect means that a commit failed and the file could not be opened
 	// again yet. Nothing is known to be stored; the next call tries again.
 	ErrSuspect = errors.New("spool is suspect after a failed commit")
-	// ErrStream means that an Ack is for another stream.
-	ErrStream = errors.New("ack for another stream")
-	// ErrBeyond means that an Ack covers events that this spool never made: the
-	// file was rolled back to an older state, or the device has a twin. Nothing
-	// was deleted, since the centre holds other events under these numbers.
-	ErrBeyond = errors.New("ack beyond the newest event")
+	// ErrOther means that an Ack is for other events than this spool has under
+	// these numbers: the file was rolled back to an older state, or the device has
+	// a twin. Nothing was deleted.
+	ErrOther = errors.New("ack of other events")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("spool is closed")
 	// ErrInUse means that another process has the file open.
@@ -99,6 +104,7 @@ type Record struct {
 // A Status is a snapshot of the spool's condition.
 type Status struct {
 	Suspect bool   // a commit failed and the file is not open again yet
+	Alone   bool   // alarms have no second home: its file cannot be written
 	Damaged uint64 // events and state values found damaged since Open
 	Used    int64  // bytes of the file that hold something, at the last Append
 	MaxSize int64  // bytes that the file may have
@@ -106,11 +112,10 @@ type Status struct {
 
 // A Spool is an open file. It is safe for concurrent use.
 type Spool struct {
-	path   string
-	opt    Options
-	log    *slog.Logger
-	stream wire.StreamID // as boot, never changes after Open
-	boot   uint64
+	path string
+	opt  Options
+	log  *slog.Logger
+	boot uint64 // never changes after Open
 
 	changed chan struct{}
 	trimNow chan struct{}
@@ -122,18 +127,21 @@ type Spool struct {
 	file     *os.File // the database's
 	reserved int64    // bytes that the disk has set aside for it
 	short    bool     // the disk had no more to set aside
+	home     *home    // of alarms; nil: it could not be opened
 
 	mu     sync.RWMutex // of what follows; never held over a commit
 	db     *bolt.DB     // nil: closed or suspect
 	closed bool
-	lanes  map[wire.Lane]*laneState
+	lanes  map[place]*laneState
 	status Status
+
+	streams []wire.StreamID // former ones, the oldest first, and the current
+	given   []wire.DroppedRange
 }
 
 // Open opens the spool at path, or creates it with a new stream, and counts
 // the boot. The folder must exist. The error may wrap [ErrInUse], and
-// [ErrDamaged] or [ErrFormat], after which the caller may [SetAside] the file
-// and open a new one.
+// [ErrDamaged] or [ErrFormat], which [Recover] deals with.
 func Open(path string, opt Options) (*Spool, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -154,9 +162,12 @@ func Open(path string, opt Options) (*Spool, error) {
 		path: path, opt: opt, log: opt.Log, status: Status{MaxSize: opt.MaxSize},
 		changed: make(chan struct{}, 1), trimNow: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
+	s.home = openHome(path+homeSuffix, s.log)
 	if err := s.open(true); err != nil {
+		s.home.close()
 		return nil, fmt.Errorf("spool %s: %w", path, err)
 	}
+	s.status.Alone = s.home.failed()
 	s.trimmed.Go(s.trim)
 	return s, nil
 }
@@ -180,6 +191,12 @@ func (s *Spool) ready() (*bolt.DB, error) {
 	return s.db, nil
 }
 
+// An Entry is an event to be stored: Build seals it for its slot.
+type Entry struct {
+	Lane  wire.Lane
+	Build func(Slot) ([]byte, error)
+}
+
 // Append stores an event: build seals it for its slot, and the sealed bytes
 // and the state are committed together. It returns the event's number once
 // they are on the disk. The error wraps what build returned, or [ErrFull],
@@ -188,70 +205,157 @@ func (s *Spool) ready() (*bolt.DB, error) {
 func (s *Spool) Append(l wire.Lane, build func(Slot) ([]byte, error), state ...KV) (uint64, error) {
 	s.write.Lock()
 	defer s.write.Unlock()
+	c := &change{entries: []Entry{{l, build}}, state: state}
+	if err := s.put(c); err != nil {
+		return 0, err
+	}
+	return c.slots[0].Seq, nil
+}
+
+// A change is what one commit does.
+type change struct {
+	entries []Entry
+	state   []KV
+	give    *wire.DroppedRange  // gone with this commit; or nil
+	again   []wire.DroppedRange // to be told again
+	told    bool                // the entry tells of all that was given up
+	own     []KV                // state of the spool's own
+
+	slots []Slot
+	msgs  [][]byte
+	given []wire.DroppedRange // the tally after it
+}
+
+// put does a change. The caller holds write.
+func (s *Spool) put(c *change) error {
 	db, err := s.ready()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	s.mu.RLock()
-	st, ok := s.lanes[l]
-	slot := Slot{Stream: s.stream, Boot: s.boot}
-	if ok {
-		slot.Seq, slot.Prev = st.next, st.prev
-	}
-	s.mu.RUnlock()
-	if !ok {
-		return 0, errLane(l)
-	}
-	for _, kv := range state {
-		if kv.Key == "" {
-			return 0, errors.New("spool: state key \"\": want a name")
+	for _, kv := range c.state {
+		if kv.Key == "" || strings.HasPrefix(kv.Key, ownState) {
+			return fmt.Errorf("spool: state key %q: want a name that does not begin with %q", kv.Key, ownState)
 		}
 	}
-	msg, err := build(slot)
-	if err != nil {
-		return 0, err
+	if err := s.build(c); err != nil {
+		return err
 	}
-	hash := wire.HashOf(msg)
-	err = s.store(db, l, slot.Seq, msg, hash, state)
+	err = s.store(db, c)
 	for errors.Is(err, ErrFull) && s.dirty() {
 		// What the centre has need not be in the way.
 		if _, ferr := s.flush(); ferr != nil {
-			return 0, errors.Join(err, ferr)
+			return errors.Join(err, ferr)
 		}
-		err = s.store(db, l, slot.Seq, msg, hash, state)
+		err = s.store(db, c)
 	}
 	if errors.Is(err, ErrSuspect) {
 		// The failed commit may be on the disk all the same: look. To open the file
 		// takes a commit, so that what is seen then is durable.
-		if _, again := s.ready(); again != nil || s.lanes[l].prev != hash {
-			return 0, err
+		if _, again := s.ready(); again != nil || !s.holds(c) {
+			return err
 		}
-		s.log.Warn("the failed commit is on the disk", "lane", l, "seq", slot.Seq)
+		s.log.Warn("the failed commit is on the disk")
+		s.mu.Lock()
+		s.done(c)
+		s.mu.Unlock()
 	} else if err != nil {
-		return 0, err
+		return err
 	}
+	s.home.append(s, c)
+	s.mu.Lock()
+	s.status.Alone = s.home.failed()
+	s.mu.Unlock()
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
-	return slot.Seq, nil
+	return nil
 }
 
-// store commits an event and the state, and deletes a little on the way. The
+// build seals the entries of a change.
+func (s *Spool) build(c *change) error {
+	s.mu.RLock()
+	stream := s.current()
+	next := make(map[wire.Lane]Slot)
+	for _, l := range wire.Lanes() {
+		st := s.lanes[place{stream, l}]
+		next[l] = Slot{Stream: stream, Boot: s.boot, Seq: st.next, Prev: st.prev}
+	}
+	c.given = s.given
+	s.mu.RUnlock()
+	for _, e := range c.entries {
+		slot, ok := next[e.Lane]
+		if !ok {
+			return errLane(e.Lane)
+		}
+		msg, err := e.Build(slot)
+		if err != nil {
+			return err
+		}
+		c.slots, c.msgs = append(c.slots, slot), append(c.msgs, msg)
+		next[e.Lane] = Slot{Stream: stream, Boot: s.boot, Seq: slot.Seq + 1, Prev: wire.HashOf(msg)}
+	}
+	if c.told {
+		c.given = c.given[min(len(c.given), wire.MaxDroppedRanges):]
+	}
+	if c.give != nil {
+		c.given = MergeDropped(c.given, *c.give)
+	}
+	for _, r := range c.again {
+		c.given = MergeDropped(c.given, r)
+	}
+	return nil
+}
+
+// holds reports whether the file that was opened again has a change. The
 // caller holds write.
-func (s *Spool) store(db *bolt.DB, l wire.Lane, seq uint64, msg []byte, hash wire.Hash, state []KV) error {
+func (s *Spool) holds(c *change) bool {
+	last := len(c.entries) - 1
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if last < 0 {
+		return s.lanes[place{c.give.Stream, c.give.Lane}].kept > c.give.To
+	}
+	return s.lanes[place{c.slots[last].Stream, c.entries[last].Lane}].prev == wire.HashOf(c.msgs[last])
+}
+
+// store commits a change, and deletes a little on the way. The caller holds
+// write.
+func (s *Spool) store(db *bolt.DB, c *change) error {
 	var used int64
-	var cuts map[wire.Lane]uint64
-	err := s.commit(db, s.limit(l), func(tx *bolt.Tx) (err error) {
-		used = inUse(db, tx)
-		if most := mostUsed(s.opt.MaxSize); l != wire.Alarm && used > most {
-			return fmt.Errorf("%w: %d bytes in use: want at most %d for lane %v", ErrFull, used, most, l)
+	var cuts map[place]uint64
+	limit, most := s.opt.MaxSize, s.opt.MaxSize
+	if c.give == nil {
+		l := c.entries[0].Lane
+		if limit = s.limit(l); l != wire.Alarm {
+			most = mostUsed(s.opt.MaxSize)
 		}
-		if err := putEvent(tx, l, seq, msg, hash); err != nil {
+	}
+	err := s.commit(db, limit, func(tx *bolt.Tx) (err error) {
+		if used = inUse(db, tx); used > most {
+			return fmt.Errorf("%w: %d bytes in use: want at most %d", ErrFull, used, most)
+		}
+		for i, e := range c.entries {
+			p := place{c.slots[i].Stream, e.Lane}
+			if err := putEvent(tx, p, c.slots[i].Seq, c.msgs[i], wire.HashOf(c.msgs[i])); err != nil {
+				return err
+			}
+		}
+		if err := putState(tx, c.state); err != nil {
 			return err
 		}
-		if err := putState(tx, state); err != nil {
+		if err := putState(tx, c.own); err != nil {
 			return err
+		}
+		if c.told || c.give != nil {
+			if err := putGiven(tx, c.given); err != nil {
+				return err
+			}
+		}
+		if c.give != nil {
+			if err := deleteThrough(tx, place{c.give.Stream, c.give.Lane}, c.give.To); err != nil {
+				return err
+			}
 		}
 		cuts, err = s.deleteAcked(tx, trimRide)
 		return err
@@ -260,98 +364,46 @@ func (s *Spool) store(db *bolt.DB, l wire.Lane, seq uint64, msg []byte, hash wir
 		return err
 	}
 	s.mu.Lock()
-	s.lanes[l].next, s.lanes[l].prev = seq+1, hash
+	for i, e := range c.entries {
+		st := s.lanes[place{c.slots[i].Stream, e.Lane}]
+		st.next, st.prev = c.slots[i].Seq+1, wire.HashOf(c.msgs[i])
+	}
 	s.status.Used = used
+	s.done(c)
 	s.cut(cuts)
 	s.mu.Unlock()
 	s.keepReserve()
 	return nil
 }
 
+// done notes what a change gave up. The caller holds mu.
+func (s *Spool) done(c *change) {
+	if c.told || c.give != nil {
+		s.given = c.given
+	}
+	if r := c.give; r != nil {
+		st := s.lanes[place{r.Stream, r.Lane}]
+		st.ack(r.To)
+		st.kept = max(st.kept, r.To+1)
+	}
+}
+
 func errLane(l wire.Lane) error {
 	return fmt.Errorf("spool: lane %v: want alarm, duty or track", l)
 }
 
-// Ack notes that the centre has a lane up to a number. It waits for no disk:
-// the deletion goes with an Append, or comes after Options.AckDelay. It is
-// idempotent. The error wraps [ErrStream] or [ErrBeyond]; nothing is deleted
-// then.
-func (s *Spool) Ack(stream wire.StreamID, l wire.Lane, upTo uint64) error {
-	if stream != s.stream {
-		return fmt.Errorf("%w: %v: want %v", ErrStream, stream, s.stream)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.lanes[l]
-	switch {
-	case st == nil:
-		return errLane(l)
-	case upTo >= st.next:
-		return fmt.Errorf("%w: lane %v up to %d: want at most %d", ErrBeyond, l, upTo, st.next-1)
-	}
-	st.ack(upTo)
-	if st.oldest-st.kept >= trimBatch {
-		select {
-		case s.trimNow <- struct{}{}:
-		default:
-		}
-	}
-	return nil
-}
+// current returns the stream that is appended to. The caller holds mu.
+func (s *Spool) current() wire.StreamID { return s.streams[len(s.streams)-1] }
 
-// Read returns stored events of a lane from a number on, in order, at most
-// records of them and, after the first, at most bytes of them. An event whose
-// checksum is wrong, or that is missing, is left out, logged and counted in
-// [Status]; once everything before it is acknowledged, Window leaves it out
-// too. The error may wrap [ErrDamaged].
+func (s *Spool) part() Part { return Part{s, s.Stream()} }
+
+// Read is [Part.Read] of the current stream.
 func (s *Spool) Read(l wire.Lane, from uint64, records, bytes int) ([]Record, error) {
-	s.mu.RLock()
-	if s.db == nil {
-		s.mu.RUnlock()
-		s.write.Lock()
-		_, err := s.ready()
-		s.write.Unlock()
-		if err != nil {
-			return nil, err
-		}
-		s.mu.RLock()
-	}
-	db, st := s.db, s.lanes[l]
-	if db == nil || st == nil {
-		s.mu.RUnlock()
-		if db == nil {
-			return nil, ErrSuspect
-		}
-		return nil, errLane(l)
-	}
-	var out []Record
-	var lost []span
-	err := guard(func() error {
-		return db.View(func(tx *bolt.Tx) error {
-			out, lost = readEvents(tx, l, max(from, st.oldest), st.next, records, bytes)
-			return nil
-		})
-	})
-	s.mu.RUnlock()
-	if err != nil {
-		return nil, fmt.Errorf("spool: read lane %v: %w", l, err)
-	}
-	if len(lost) > 0 {
-		s.lose(l, lost)
-	}
-	return out, nil
+	return s.part().Read(l, from, records, bytes)
 }
 
-func (s *Spool) lose(l wire.Lane, lost []span) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, sp := range lost {
-		if news := s.lanes[l].lose(sp); news > 0 {
-			s.status.Damaged += news
-			s.log.Error("stored events are damaged", "lane", l, "from", sp.first, "to", sp.last)
-		}
-	}
-}
+// Window is [Part.Window] of the current stream.
+func (s *Spool) Window() map[wire.Lane]wire.Window { return s.part().Window() }
 
 // State returns a copy of the caller's state. A damaged value is left out,
 // logged and counted in [Status].
@@ -366,6 +418,9 @@ func (s *Spool) State() (map[string][]byte, error) {
 	err = guard(func() error {
 		return db.View(func(tx *bolt.Tx) error {
 			return tx.Bucket(bucketState).ForEach(func(k, v []byte) error {
+				if strings.HasPrefix(string(k), ownState) {
+					return nil
+				}
 				if v, ok := unpack(bucketState, k, v); ok {
 					m[string(k)] = append([]byte(nil), v...)
 					return nil
@@ -384,22 +439,16 @@ func (s *Spool) State() (map[string][]byte, error) {
 	return m, nil
 }
 
-// Window returns the numbers of each lane that no Ack covers.
-func (s *Spool) Window() map[wire.Lane]wire.Window {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	m := make(map[wire.Lane]wire.Window)
-	for l, st := range s.lanes {
-		m[l] = wire.Window{Oldest: st.oldest, Next: st.next}
-	}
-	return m
-}
-
-// Depth returns how many events of each lane no Ack covers.
+// Depth returns how many events of each lane no Ack covers, of all streams.
 func (s *Spool) Depth() map[wire.Lane]uint64 {
 	m := make(map[wire.Lane]uint64)
-	for l, w := range s.Window() {
-		m[l] = w.Next - w.Oldest
+	for _, l := range wire.Lanes() {
+		m[l] = 0
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for p, st := range s.lanes {
+		m[p.lane] += st.next - st.oldest
 	}
 	return m
 }
@@ -413,8 +462,12 @@ func (s *Spool) Status() Status {
 	return st
 }
 
-// Stream returns the spool's stream.
-func (s *Spool) Stream() wire.StreamID { return s.stream }
+// Stream returns the stream that is appended to.
+func (s *Spool) Stream() wire.StreamID {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.current()
+}
 
 // Boot returns which opening of the spool this is, from 1.
 func (s *Spool) Boot() uint64 { return s.boot }
@@ -446,6 +499,7 @@ func (s *Spool) Close() error {
 	if db != nil {
 		err = errors.Join(err, db.Close())
 	}
+	err = errors.Join(err, s.home.close())
 	s.write.Unlock()
 	close(s.closing)
 	s.trimmed.Wait()

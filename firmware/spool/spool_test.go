@@ -74,15 +74,17 @@ func TestSurvivesReopening(t *testing.T) {
 		t.Error("no wake-up after an append")
 	}
 	stream := s.Stream()
-	if err := s.Ack(stream, wire.Alarm, 2); err != nil {
+	if err := spooltest.Ack(s, wire.Alarm, 2); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Ack(wire.StreamID{9}, wire.Alarm, 3); !errors.Is(err, spool.ErrStream) {
-		t.Errorf("another stream's ack: %v", err)
+	for _, hash := range []*wire.Hash{nil, {9}} { // none, or another one's
+		if err := s.Parts()[0].Ack(wire.Alarm, 3, hash); !errors.Is(err, spool.ErrOther) {
+			t.Errorf("an ack of another event: %v", err)
+		}
 	}
 	// The centre has alarms that this file never made: to delete the one that now
 	// has the number would lose it.
-	if err := s.Ack(stream, wire.Alarm, 4); !errors.Is(err, spool.ErrBeyond) {
+	if err := spooltest.Ack(s, wire.Alarm, 4); !errors.Is(err, spool.ErrOther) {
 		t.Errorf("ack beyond the newest: %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -131,7 +133,7 @@ func TestAckIsDeletedWithoutAnAppend(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Ack(s.Stream(), wire.Track, 100); err != nil {
+	if err := spooltest.Ack(s, wire.Track, 100); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -191,7 +193,7 @@ func TestDamagedRecordIsLeftOut(t *testing.T) {
 		t.Errorf("window %v, %+v: want 1 to 6 and 2 damaged", w, s.Status())
 	}
 	// The centre can never acknowledge 2 and 3: the window must pass them.
-	if err := s.Ack(s.Stream(), wire.Duty, 1); err != nil {
+	if err := spooltest.Ack(s, wire.Duty, 1); err != nil {
 		t.Fatal(err)
 	}
 	if w := s.Window()[wire.Duty]; w.Oldest != 4 {
@@ -206,7 +208,7 @@ func TestDamagedRecordIsLeftOut(t *testing.T) {
 // file was set aside.
 func TestDamagedFile(t *testing.T) {
 	for name, hurt := range map[string]func(t *testing.T, path string){
-		"head": func(t *testing.T, path string) { damage(t, path, "head/alarm", "head/alarn") },
+		"head": func(t *testing.T, path string) { damage(t, path, "head/", "haed/") },
 		"both metas": func(t *testing.T, path string) {
 			f, err := os.OpenFile(path, os.O_WRONLY, 0)
 			if err != nil {
@@ -258,13 +260,16 @@ func TestDamagedFile(t *testing.T) {
 			if _, err := spool.Open(path, spool.Options{}); !errors.Is(err, spool.ErrDamaged) {
 				t.Fatalf("open: %v, want ErrDamaged", err)
 			}
-			to, err := spool.SetAside(path)
-			if err != nil || to != path+".corrupt-1" {
-				t.Fatalf("set aside to %q, %v", to, err)
+			s = spooltest.Recover(t, path, spool.Options{}, spool.Check)
+			if _, err := os.Stat(path + ".corrupt-1"); err != nil {
+				t.Errorf("set aside: %v", err)
 			}
-			s = open(t, path, spool.Options{})
-			if s.Stream() == was || s.Boot() != 1 {
-				t.Errorf("stream %v boot %d: want a new stream", s.Stream(), s.Boot())
+			if s.Stream() == was {
+				t.Errorf("stream %v: want a new one", s.Stream())
+			}
+			parts := s.Parts() // the alarm, out of its second home if need be
+			if w := parts[0].Window()[wire.Alarm]; len(parts) != 2 || parts[0].Stream() != was || w != (wire.Window{Oldest: 1, Next: 2}) {
+				t.Errorf("%d parts, the first %v with %v", len(parts), parts[0].Stream(), w)
 			}
 		})
 	}
@@ -315,7 +320,7 @@ func TestAckDuringAppend(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Ack(s.Stream(), wire.Alarm, 1); err != nil {
+	if err := spooltest.Ack(s, wire.Alarm, 1); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -383,9 +388,9 @@ func TestAgainstAModel(t *testing.T) {
 			"ack": func(t *rapid.T) {
 				l := lanes.Draw(t, "lane")
 				upTo := rapid.IntRange(0, len(model[l].all)+2).Draw(t, "up to")
-				err := s.Ack(s.Stream(), l, uint64(upTo))
+				err := spooltest.Ack(s, l, uint64(upTo))
 				if upTo > len(model[l].all) {
-					if !errors.Is(err, spool.ErrBeyond) {
+					if !errors.Is(err, spool.ErrOther) {
 						t.Fatalf("ack beyond the newest: %v", err)
 					}
 					return

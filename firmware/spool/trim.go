@@ -42,7 +42,7 @@ func (s *Spool) flush() (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	var cuts map[wire.Lane]uint64
+	var cuts map[place]uint64
 	if err := s.commit(db, s.opt.MaxSize, func(tx *bolt.Tx) error {
 		cuts, err = s.deleteAcked(tx, trimBatch)
 		return err
@@ -52,6 +52,7 @@ func (s *Spool) flush() (more bool, err error) {
 	s.mu.Lock()
 	s.cut(cuts)
 	s.mu.Unlock()
+	s.home.trim(s)
 	return s.dirty(), nil
 }
 
@@ -68,49 +69,111 @@ func (s *Spool) dirty() bool {
 }
 
 // cut notes what a commit deleted. The caller holds mu.
-func (s *Spool) cut(cuts map[wire.Lane]uint64) {
-	for l, kept := range cuts {
-		s.lanes[l].kept = max(s.lanes[l].kept, kept)
+func (s *Spool) cut(cuts map[place]uint64) {
+	for p, kept := range cuts {
+		s.lanes[p].kept = max(s.lanes[p].kept, kept)
 	}
+	left := s.streams[:0:0]
+	for i, id := range s.streams {
+		if i < len(s.streams)-1 && s.isDone(id, cuts) {
+			for _, l := range wire.Lanes() {
+				delete(s.lanes, place{id, l})
+			}
+			continue
+		}
+		left = append(left, id)
+	}
+	s.streams = left
+}
+
+// isDone reports whether a stream, after the deletions in cuts, has nothing left
+// in the file. The caller holds mu.
+func (s *Spool) isDone(id wire.StreamID, cuts map[place]uint64) bool {
+	for _, l := range wire.Lanes() {
+		p := place{id, l}
+		if st := s.lanes[p]; st != nil && max(st.kept, cuts[p]) < st.next {
+			return false
+		}
+	}
+	return true
 }
 
 // deleteAcked deletes at most so many of the events that the file need not
-// hold, the most urgent lane first, and returns how far it came.
-func (s *Spool) deleteAcked(tx *bolt.Tx, most int) (map[wire.Lane]uint64, error) {
+// hold, the most urgent lane first, and the former streams that have nothing
+// more. It returns how far it came.
+func (s *Spool) deleteAcked(tx *bolt.Tx, most int) (map[place]uint64, error) {
 	s.mu.RLock()
-	oldest := make(map[wire.Lane]uint64)
-	for l, st := range s.lanes {
+	oldest := make(map[place]uint64)
+	for p, st := range s.lanes {
 		if st.kept < st.oldest {
-			oldest[l] = st.oldest
+			oldest[p] = st.oldest
 		}
 	}
+	streams := s.streams
 	s.mu.RUnlock()
 	meta := tx.Bucket(bucketMeta)
-	cuts := make(map[wire.Lane]uint64)
+	cuts := make(map[place]uint64)
 	for _, l := range wire.Lanes() {
-		if oldest[l] == 0 {
-			continue
-		}
-		c := tx.Bucket(laneBucket(l)).Cursor()
-		k, _ := c.First()
-		for ; k != nil && number(k) < oldest[l] && most > 0; most-- {
-			if err := c.Delete(); err != nil {
+		for _, id := range streams {
+			p := place{id, l}
+			if oldest[p] == 0 {
+				continue
+			}
+			c := tx.Bucket(p.bucket()).Cursor()
+			k, _ := c.First()
+			for ; k != nil && number(k) < oldest[p] && most > 0; most-- {
+				if err := c.Delete(); err != nil {
+					return nil, err
+				}
+				k, _ = c.First()
+			}
+			cuts[p] = oldest[p]
+			if k != nil {
+				cuts[p] = min(cuts[p], number(k))
+			}
+			if err := raiseKept(meta, p, cuts[p]); err != nil {
 				return nil, err
 			}
-			k, _ = c.First()
-		}
-		cuts[l] = oldest[l]
-		if k != nil {
-			cuts[l] = min(cuts[l], number(k))
-		}
-		st, err := readHead(meta, l)
-		if err != nil {
-			return nil, err
-		}
-		st.kept = max(st.kept, cuts[l])
-		if err := putHead(meta, l, st); err != nil {
-			return nil, err
 		}
 	}
-	return cuts, nil
+	if len(streams) == 1 || len(cuts) == 0 {
+		return cuts, nil
+	}
+	left := streams[:0:0]
+	for i, id := range streams {
+		s.mu.RLock()
+		done := i < len(streams)-1 && s.isDone(id, cuts)
+		s.mu.RUnlock()
+		if !done {
+			left = append(left, id)
+			continue
+		}
+		for _, l := range wire.Lanes() {
+			p := place{id, l}
+			if err := errors.Join(tx.DeleteBucket(p.bucket()), meta.Delete(p.head())); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return cuts, putStreams(meta, left)
+}
+
+// deleteThrough deletes the events of a lane up to a number.
+func deleteThrough(tx *bolt.Tx, p place, to uint64) error {
+	c := tx.Bucket(p.bucket()).Cursor()
+	for k, _ := c.First(); k != nil && number(k) <= to; k, _ = c.First() {
+		if err := c.Delete(); err != nil {
+			return err
+		}
+	}
+	return raiseKept(tx.Bucket(bucketMeta), p, to+1)
+}
+
+func raiseKept(meta *bolt.Bucket, p place, kept uint64) error {
+	st, err := readHead(meta, p)
+	if err != nil {
+		return err
+	}
+	st.kept = max(st.kept, min(kept, st.next))
+	return putHead(meta, p, st)
 }

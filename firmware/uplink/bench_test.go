@@ -38,11 +38,11 @@ func BenchmarkDrain(b *testing.B) {
 	alarm := make(chan struct{}, 1)
 	done := make(chan struct{})
 	u, err := uplink.New(uplink.Options{
-		Device: "box-01", Stream: s.Stream(), Boot: s.Boot(), Servers: []string{tcp.Address()}, Key: deviceKey, CentreKey: pub(centreKey), Store: s,
+		Device: "box-01", Boot: s.Boot(), Servers: []string{tcp.Address()}, Key: deviceKey, CentreKey: pub(centreKey), Store: uplink.Of(s),
 		Dial: func(ctx context.Context, a string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", a)
 		},
-		OnAck: func(l wire.Lane, upTo uint64) {
+		OnAck: func(_ wire.StreamID, l wire.Lane, upTo uint64) {
 			switch w := s.Window(); {
 			case l == wire.Alarm && upTo == 1:
 				select {

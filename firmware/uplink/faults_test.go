@@ -3,6 +3,7 @@ package uplink_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -371,16 +372,58 @@ func TestABrokerThatDiscards(t *testing.T) {
 }
 
 // The centre holds events that this spool never made: nothing may be deleted
-// on its word, and people must hear of it.
+// on that word. The stream is ended; what waits in it arrives beside the other
+// events of its numbers, and what is made from now on under numbers of its own.
 func TestASpoolThatWasRolledBack(t *testing.T) {
 	inBubble(t, nil, func(r *rig, _ *broker, c *centre) {
+		was := r.s.Stream()
+		c.with(func() {
+			c.answers = false
+			b := c.box(was)
+			for seq := range uint64(50) {
+				b.have[wire.Alarm][seq+1] = wire.Hash{1, byte(seq)}
+			}
+			b.settle()
+		})
+		r.append(wire.Alarm, 2)
 		time.Sleep(time.Second)
-		c.with(func() { c.upTo[wire.Alarm] = 50 })
-		r.append(wire.Alarm, 1)
-		time.Sleep(70 * time.Second)
-		if s := r.u.Status(); !s.Twin || !s.Silent || r.s.Depth()[wire.Alarm] != 1 {
-			t.Errorf("%+v, %v wait: want a fault and the alarm kept", s, r.s.Depth())
+		if n := r.s.Depth()[wire.Alarm]; n != 2 {
+			t.Errorf("%d alarms wait, want 2", n)
 		}
+		c.with(func() { c.answers = true })
+		time.Sleep(20 * time.Second)
+		r.append(wire.Alarm, 1)
+		time.Sleep(20 * time.Second)
+		if r.s.Stream() == was || r.s.Depth()[wire.Alarm] != 0 || r.u.Status().Silent {
+			t.Errorf("stream %v after %v, %v wait, %+v: want another one and nothing left", r.s.Stream(), was, r.s.Depth(), r.u.Status())
+		}
+		c.with(func() {
+			for n := 1; n <= 3; n++ {
+				if c.got[fmt.Sprintf("alarm %d", n)] == 0 {
+					t.Errorf("alarm %d has not come", n)
+				}
+			}
+			if got := c.box(r.s.Stream()).upTo[wire.Alarm]; got != 1 {
+				t.Errorf("%d alarms of the new stream, want 1", got)
+			}
+		})
+	})
+}
+
+// The heartbeat: a hello each half minute, each younger than the one before.
+func TestHelloBeats(t *testing.T) {
+	inBubble(t, nil, func(r *rig, _ *broker, c *centre) {
+		time.Sleep(5*time.Minute + time.Second)
+		c.with(func() {
+			if n := len(c.hellos); n != 11 {
+				t.Errorf("%d hellos in five minutes, want 11", n)
+			}
+			for i, h := range c.hellos {
+				if want := uint64(i * 30_000); h.MonoMs < want || h.MonoMs > want+1000 {
+					t.Errorf("hello %d at %d ms, want %d", i, h.MonoMs, want)
+				}
+			}
+		})
 	})
 }
 

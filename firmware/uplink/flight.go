@@ -3,6 +3,7 @@ package uplink
 import (
 	"time"
 
+	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -27,13 +28,14 @@ const (
 // A sent is an event in flight.
 type sent struct {
 	seq  uint64
+	hash wire.Hash
 	size int
 	at   time.Time
 }
 
 // A flight is a lane's part of a connection.
 type flight struct {
-	lane  wire.Lane
+	at    place
 	next  uint64 // the number to send next
 	told  uint64 // the oldest number that the centre knows of, by a hello or its own Ack
 	fly   []sent // not acknowledged
@@ -48,9 +50,9 @@ type flight struct {
 	blocked time.Time // not read before this: the store failed
 }
 
-func newFlight(l wire.Lane) *flight {
-	f := &flight{lane: l, window: windowFirst}
-	if l == wire.Alarm {
+func newFlight(at place) *flight {
+	f := &flight{at: at, window: windowFirst}
+	if at.lane == wire.Alarm {
 		f.window = alarmWindow
 	}
 	return f
@@ -71,19 +73,19 @@ func (f *flight) room() (records, bytes int) {
 }
 
 func (f *flight) records() int {
-	if f.lane == wire.Alarm {
+	if f.at.lane == wire.Alarm {
 		return mostRecords
 	}
 	return int(min(max(windowRecords*f.best/nearAck, windowRecords), mostRecords))
 }
 
-func (f *flight) sent(seq uint64, size int, now time.Time) {
+func (f *flight) sent(r spool.Record, now time.Time) {
 	if len(f.fly) == 0 && f.resends == 0 {
 		f.moved = now
 	}
-	f.fly = append(f.fly, sent{seq, size, now})
-	f.bytes += size
-	f.next = seq + 1
+	f.fly = append(f.fly, sent{r.Seq, wire.HashOf(r.Data), len(r.Data), now})
+	f.bytes += len(r.Data)
+	f.next = r.Seq + 1
 }
 
 // landed takes from the flight what is older than oldest.
@@ -113,7 +115,7 @@ func (f *flight) landed(oldest uint64, now time.Time) {
 
 func (f *flight) fit(took time.Duration, now time.Time) {
 	switch {
-	case f.lane == wire.Alarm || took == 0:
+	case f.at.lane == wire.Alarm || took == 0:
 	case took > slowAck:
 		f.window, f.fitted = max(f.window/2, windowLeast), now
 	case took < fastAck:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,8 +23,10 @@ var (
 type session struct {
 	u        *Uplink
 	link     *link
-	lanes    map[wire.Lane]*flight
+	flights  map[place]*flight
 	progress time.Time // of the last Ack that moved something, or since when something is in flight
+	greeted  time.Time // when the newest hello was sent
+	echo     wire.Echo // of the newest hello of the current stream
 }
 
 // connection dials a broker, runs a session on it, and says why that ended.
@@ -37,11 +40,7 @@ func (u *Uplink) connection(ctx context.Context, server int) (err error) {
 	defer func() { k.close(ctx.Err() != nil || errors.Is(err, errHome)) }()
 	u.change(func(st *Status) { st.Connected, st.Server, st.Since = true, address, time.Now() })
 	u.log.Info("uplink connected", "server", address)
-	s := &session{u: u, link: k, lanes: make(map[wire.Lane]*flight), progress: time.Now()}
-	for _, l := range wire.Lanes() {
-		s.lanes[l] = newFlight(l)
-		s.lanes[l].restart(u.opt.Store.Window()[l].Oldest, time.Now())
-	}
+	s := &session{u: u, link: k, flights: make(map[place]*flight), progress: time.Now()}
 	if err := s.hello(); err != nil {
 		return err
 	}
@@ -89,6 +88,11 @@ func (s *session) run(ctx context.Context, server int) error {
 			if err := s.checkProgress(); err != nil {
 				return err
 			}
+			if time.Since(s.greeted) >= helloEvery {
+				if err := s.hello(); err != nil {
+					return err
+				}
+			}
 		case <-again:
 		}
 	}
@@ -128,54 +132,103 @@ func (s *session) seekHome(ctx context.Context, server int) (home <-chan struct{
 	return found, func() { cancel(); wg.Wait() }
 }
 
-// hello tells the centre what the store holds.
-func (s *session) hello() error {
-	o := &s.u.opt
-	windows := o.Store.Window()
-	for l, w := range windows {
-		s.lanes[l].told = w.Oldest
+// A part is a Part at a moment, with its flights.
+type part struct {
+	Part
+	stream  wire.StreamID
+	windows map[wire.Lane]wire.Window
+	flights map[wire.Lane]*flight
+	fresh   bool // the centre has had no hello of it on this connection
+}
+
+// parts returns what waits now, and forgets the flights of streams that are
+// done with.
+func (s *session) parts() []part {
+	var ps []part
+	flights := make(map[place]*flight)
+	for _, p := range s.u.opt.Store.Parts() {
+		pt := part{Part: p, stream: p.Stream(), windows: p.Window(), flights: make(map[wire.Lane]*flight)}
+		for _, l := range wire.Lanes() {
+			at := place{pt.stream, l}
+			f := s.flights[at]
+			if f == nil {
+				f, pt.fresh = newFlight(at), true
+				f.restart(pt.windows[l].Oldest, time.Now())
+			}
+			flights[at], pt.flights[l] = f, f
+		}
+		ps = append(ps, pt)
 	}
-	msg, err := wire.SealHello(&wire.Hello{Device: o.Device, Stream: o.Stream, Boot: o.Boot, Firmware: o.Firmware, Window: windows}, o.Key)
+	s.flights = flights
+	return ps
+}
+
+// hello tells the centre what the store holds: it is the heartbeat, too.
+func (s *session) hello() error {
+	for _, p := range s.parts() {
+		if err := s.greet(p); err != nil {
+			return err
+		}
+	}
+	s.greeted = time.Now()
+	return nil
+}
+
+// greet says one hello: of one stream.
+func (s *session) greet(p part) error {
+	o := &s.u.opt
+	for l, w := range p.windows {
+		p.flights[l].told = w.Oldest
+	}
+	h := &wire.Hello{
+		Device: o.Device, Stream: p.stream, Boot: o.Boot, Firmware: o.Firmware, Window: p.windows,
+		MonoMs: uint64(o.Mono().Milliseconds()),
+	}
+	msg, err := wire.SealHello(h, o.Key)
 	if err != nil {
 		return fmt.Errorf("hello: %w", err)
 	}
+	s.echo = wire.Echo{Boot: h.Boot, MonoMs: h.MonoMs}
 	return s.link.publish(wire.HelloTopic(o.Device), msg)
 }
 
 // pump sends one chunk of the most urgent lane that has something to send and
 // room in its window. It reports whether there may be more.
 func (s *session) pump() (more bool, err error) {
-	windows := s.u.opt.Store.Window()
+	parts := s.parts()
 	defer s.count()
 	now := time.Now()
-	skipped := false
-	for _, l := range wire.Lanes() {
-		f, w := s.lanes[l], windows[l]
-		f.landed(w.Oldest, now)
-		skipped = skipped || w.Oldest > f.told
-	}
-	if skipped { // the store has given something up: only a hello can say so
-		if err := s.hello(); err != nil {
-			return false, err
+	for _, p := range parts {
+		tell := p.fresh
+		for l, f := range p.flights {
+			f.landed(p.windows[l].Oldest, now)
+			tell = tell || p.windows[l].Oldest > f.told // the store has given something up: only a hello can say so
+		}
+		if tell {
+			if err := s.greet(p); err != nil {
+				return false, err
+			}
 		}
 	}
 	for _, l := range wire.Lanes() {
-		f := s.lanes[l]
-		records, bytes := f.room()
-		if f.next >= windows[l].Next || records <= 0 || now.Before(f.blocked) {
-			continue
+		for _, p := range parts {
+			f, w := p.flights[l], p.windows[l]
+			records, bytes := f.room()
+			if f.next >= w.Next || records <= 0 || now.Before(f.blocked) {
+				continue
+			}
+			recs, err := p.Read(l, f.next, min(records, chunkRecords), min(bytes, chunkBytes))
+			if err != nil { // the other lanes must not suffer
+				s.u.log.Error("uplink cannot read a lane", "lane", l, "err", err)
+				f.blocked = now.Add(resendAfter)
+				continue
+			}
+			if len(recs) == 0 { // what is left of the lane is damaged
+				f.next = w.Next
+				continue
+			}
+			return true, s.send(f, recs)
 		}
-		recs, err := s.u.opt.Store.Read(l, f.next, min(records, chunkRecords), min(bytes, chunkBytes))
-		if err != nil { // the other lanes must not suffer
-			s.u.log.Error("uplink cannot read a lane", "lane", l, "err", err)
-			f.blocked = now.Add(resendAfter)
-			continue
-		}
-		if len(recs) == 0 { // what is left of the lane is damaged
-			f.next = windows[l].Next
-			continue
-		}
-		return true, s.send(f, recs)
 	}
 	return false, nil
 }
@@ -183,24 +236,34 @@ func (s *session) pump() (more bool, err error) {
 // send publishes events, and stops between two of them for an alarm.
 func (s *session) send(f *flight, recs []spool.Record) error {
 	for _, r := range recs {
-		if err := s.link.publish(wire.UpTopic(s.u.opt.Device, f.lane), r.Data); err != nil {
+		if err := s.link.publish(wire.UpTopic(s.u.opt.Device, f.at.lane), r.Data); err != nil {
 			return err
 		}
 		now := time.Now()
 		if s.inFlight() == 0 {
 			s.progress = now
 		}
-		f.sent(r.Seq, len(r.Data), now)
-		s.u.tried(f.lane, now)
-		if alarms := s.lanes[wire.Alarm]; f != alarms && alarms.next < s.u.opt.Store.Window()[wire.Alarm].Next {
+		f.sent(r, now)
+		s.u.tried(f.at, now)
+		if f.at.lane != wire.Alarm && s.alarmToSend() {
 			return nil
 		}
 	}
 	return nil
 }
 
+// alarmToSend reports whether an alarm has come that was not sent.
+func (s *session) alarmToSend() bool {
+	for _, p := range s.u.opt.Store.Parts() {
+		if f := s.flights[place{p.Stream(), wire.Alarm}]; f == nil || f.next < p.Window()[wire.Alarm].Next {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *session) inFlight() (n int) {
-	for _, f := range s.lanes {
+	for _, f := range s.flights {
 		n += len(f.fly)
 	}
 	return n
@@ -220,11 +283,12 @@ func (s *session) receive(msg []byte) {
 		u.refuse("downlink message refused", err)
 		return
 	}
-	if u.opt.OnCentreTime != nil && d.CentreTime > 0 {
-		u.opt.OnCentreTime(time.UnixMilli(d.CentreTime).UTC())
-	}
 	switch b := d.Body.(type) {
 	case *wire.Ack:
+		if u.opt.OnCentreTime != nil && d.CentreTime > 0 && b.Echo != nil && *b.Echo == s.echo {
+			sent := time.Duration(s.echo.MonoMs) * time.Millisecond
+			u.opt.OnCentreTime(time.UnixMilli(d.CentreTime).UTC(), u.opt.Mono()-sent)
+		}
 		s.ack(b)
 	case *wire.Notice:
 		if u.opt.OnNotice != nil {
@@ -237,36 +301,51 @@ func (s *session) receive(msg []byte) {
 
 func (s *session) ack(a *wire.Ack) {
 	u := s.u
-	if a.Stream != u.opt.Stream {
-		u.refuse("ack refused", fmt.Errorf("stream %v: want %v", a.Stream, u.opt.Stream))
+	parts := s.parts()
+	n := slices.IndexFunc(parts, func(p part) bool { return p.stream == a.Stream })
+	if n < 0 { // perhaps of a former stream that is done with
+		u.refuse("ack refused", fmt.Errorf("stream %v: want one that waits", a.Stream))
 		return
 	}
-	before := u.opt.Store.Window()
+	p := parts[n]
 	for _, l := range wire.Lanes() {
+		s.keep(p, l, a.Kept)
 		upTo, ok := a.UpTo[l]
 		if !ok {
 			continue
 		}
-		switch err := u.opt.Store.Ack(a.Stream, l, upTo); {
-		case errors.Is(err, spool.ErrBeyond):
-			u.change(func(st *Status) { st.Twin = true })
-			u.refuse("ack refused", err)
+		var hash *wire.Hash
+		if h, ok := a.Hash[l]; ok {
+			hash = &h
+		}
+		switch err := p.Ack(l, upTo, hash); {
+		case errors.Is(err, spool.ErrOther):
+			if n == len(parts)-1 {
+				u.refuse("ack refused", err)
+				if u.opt.OnOther != nil {
+					u.opt.OnOther(err.Error())
+				}
+			}
 			continue
 		case err != nil:
 			u.log.Error("ack not taken", "lane", l, "up_to", upTo, "err", err)
 			continue
 		}
-		s.lanes[l].told = max(s.lanes[l].told, upTo+1)
+		p.flights[l].told = max(p.flights[l].told, upTo+1)
 		if u.opt.OnAck != nil {
-			u.opt.OnAck(l, upTo)
+			u.opt.OnAck(a.Stream, l, upTo)
 		}
 	}
 	now := time.Now()
 	moved, waits := false, false
-	for l, w := range u.opt.Store.Window() {
-		moved = moved || w.Oldest > before[l].Oldest
-		waits = waits || w.Oldest < w.Next
-		s.lanes[l].landed(w.Oldest, now)
+	for l, w := range p.Window() {
+		moved = moved || w.Oldest > p.windows[l].Oldest
+		p.flights[l].landed(w.Oldest, now)
+	}
+	for _, q := range u.opt.Store.Parts() {
+		for _, w := range q.Window() {
+			waits = waits || w.Oldest < w.Next
+		}
 	}
 	u.change(func(st *Status) { st.Heard, st.LastAck = true, now })
 	if moved || !waits {
@@ -275,26 +354,42 @@ func (s *session) ack(a *wire.Ack) {
 	}
 }
 
+// keep notes which events in flight the centre keeps, by their hashes.
+func (s *session) keep(p part, l wire.Lane, kept []wire.Hash) {
+	if len(kept) == 0 {
+		return
+	}
+	for _, e := range p.flights[l].fly {
+		if slices.Contains(kept, e.hash) {
+			p.Kept(l, e.seq)
+		}
+	}
+}
+
 // checkProgress sends a lane again, or gives the connection up, when what is
 // in flight is not acknowledged.
 func (s *session) checkProgress() error {
 	now := time.Now()
-	switch alarms := s.lanes[wire.Alarm]; {
-	case s.inFlight() == 0:
+	if s.inFlight() == 0 {
 		s.progress = now
 		return nil
-	case now.Sub(s.progress) >= redialAfter, len(alarms.fly) > 0 && now.Sub(alarms.moved) >= redialAfter:
-		return errStalled
 	}
-	windows := s.u.opt.Store.Window()
 	again := false
-	for l, f := range s.lanes {
-		if f.stalled(now) {
-			s.u.log.Info("no progress: sending again", "lane", l, "from", windows[l].Oldest)
-			f.restart(windows[l].Oldest, now)
-			f.resends++
-			again = true
+	for _, p := range s.parts() {
+		if alarms := p.flights[wire.Alarm]; len(alarms.fly) > 0 && now.Sub(alarms.moved) >= redialAfter {
+			return errStalled
 		}
+		for l, f := range p.flights {
+			if f.stalled(now) {
+				s.u.log.Info("no progress: sending again", "lane", l, "from", p.windows[l].Oldest)
+				f.restart(p.windows[l].Oldest, now)
+				f.resends++
+				again = true
+			}
+		}
+	}
+	if now.Sub(s.progress) >= redialAfter {
+		return errStalled
 	}
 	if again {
 		return s.hello()

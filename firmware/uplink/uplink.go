@@ -27,16 +27,40 @@ import (
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
-// A Store is where events wait. Its methods are those of *spool.Spool.
+// A Store is where events wait.
 type Store interface {
-	// Read returns events of a lane from a number on, in order.
-	Read(l wire.Lane, from uint64, records, bytes int) ([]spool.Record, error)
-	// Ack notes that the centre has a lane up to a number. It is idempotent.
-	Ack(stream wire.StreamID, l wire.Lane, upTo uint64) error
-	// Window returns what waits in each lane.
-	Window() map[wire.Lane]wire.Window
+	// Parts returns the streams of which something waits, the oldest first, and
+	// last the one that is appended to.
+	Parts() []Part
 	// Changed receives after an event was stored.
 	Changed() <-chan struct{}
+}
+
+// A Part is the events of one stream. Its methods are those of [spool.Part].
+type Part interface {
+	Stream() wire.StreamID
+	// Read returns events of a lane from a number on, in order.
+	Read(l wire.Lane, from uint64, records, bytes int) ([]spool.Record, error)
+	// Ack notes that the centre has a lane up to a number, and the hash of its
+	// event of that number, if it has one. It is idempotent. The error wraps
+	// [spool.ErrOther] when the store has another event there.
+	Ack(l wire.Lane, upTo uint64, hash *wire.Hash) error
+	// Kept notes that the centre keeps an event, though no Ack may ever cover it.
+	Kept(l wire.Lane, seq uint64)
+	// Window returns what waits in each lane.
+	Window() map[wire.Lane]wire.Window
+}
+
+// Of returns a spool as a Store.
+func Of(s *spool.Spool) Store { return store{s} }
+
+type store struct{ *spool.Spool }
+
+func (s store) Parts() (parts []Part) {
+	for _, p := range s.Spool.Parts() {
+		parts = append(parts, p)
+	}
+	return parts
 }
 
 // A Dialer reaches a broker at host:port.
@@ -45,8 +69,8 @@ type Dialer func(ctx context.Context, address string) (net.Conn, error)
 // Options describe a device's uplink.
 type Options struct {
 	Device    string
-	Stream    wire.StreamID
 	Boot      uint64
+	Mono      func() time.Duration // since the start of the boot; nil: since New
 	Firmware  string
 	Servers   []string // host:port, tried in order
 	Key       ed25519.PrivateKey
@@ -58,14 +82,18 @@ type Options struct {
 	// The callbacks run on the uplink's goroutine and must not block for long;
 	// each may be nil.
 	OnNotice func(*wire.Notice)
-	OnAck    func(l wire.Lane, upTo uint64)
+	OnAck    func(stream wire.StreamID, l wire.Lane, upTo uint64)
 	// OnSilent reports that for a minute the centre has acknowledged nothing
 	// although something waits, or nothing of a lane that was sent; and when it
 	// does again.
 	OnSilent func(bool)
-	// OnCentreTime reports the centre's clock at the sending of a message. The
-	// signature is the centre's, but a message may be late or a repetition.
-	OnCentreTime func(time.Time)
+	// OnCentreTime reports the centre's clock at its answer to a hello of this
+	// connection, and how long ago that hello was sent.
+	OnCentreTime func(at time.Time, roundTrip time.Duration)
+	// OnOther reports that the centre holds other events of the current stream
+	// than the store does: the store went back in time, or this device has a twin.
+	// It is reported for each such Ack, until the store has begun another stream.
+	OnOther func(detail string)
 }
 
 // The uplink's times and bounds. They are constants, not options: a device in
@@ -75,6 +103,7 @@ const (
 	connectTimeout = 8 * time.Second  // with CONNACK, from the start of the dial
 	writeTimeout   = 5 * time.Second  // of a packet: a black-holed link shows so
 	keepAlive      = 10 * time.Second // between packets (MQTT 3.1.1, section 3.1.2.10)
+	helloEvery     = 30 * time.Second // the heartbeat
 	resendAfter    = 5 * time.Second  // without progress of a lane: hello, and its events again
 	redialAfter    = 15 * time.Second // without progress at all, or of alarms: another connection
 	silentAfter    = 60 * time.Second // without progress: a fault that people see
@@ -96,10 +125,6 @@ type Status struct {
 	InFlight  int       // events sent and not acknowledged
 	Silent    bool      // see Options.OnSilent
 	Refused   uint64    // downlink messages that were not the centre's word to us
-	// Twin means that the centre holds events of our stream that we never made:
-	// the spool was rolled back to an older state, or another device runs on a
-	// copy of it. Events under those numbers cannot be delivered.
-	Twin bool
 }
 
 // A wait is how long a lane has waited for the centre.
@@ -116,9 +141,15 @@ type Uplink struct {
 	status atomic.Pointer[Status]
 
 	// Only touched by Run's goroutine.
-	waiting  time.Time           // since when something waits without progress; zero: nothing waits
-	waits    map[wire.Lane]*wait // by lane
-	failures int                 // rounds through the servers since the last Ack
+	waiting  time.Time       // since when something waits without progress; zero: nothing waits
+	waits    map[place]*wait // of what waits
+	failures int             // rounds through the servers since the last Ack
+}
+
+// A place is a lane of a stream.
+type place struct {
+	stream wire.StreamID
+	lane   wire.Lane
 }
 
 // New returns an uplink that does nothing until Run.
@@ -149,10 +180,11 @@ func New(opt Options) (*Uplink, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
 	}
-	u := &Uplink{opt: opt, log: opt.Log, waits: make(map[wire.Lane]*wait)}
-	for _, l := range wire.Lanes() {
-		u.waits[l] = new(wait)
+	if opt.Mono == nil {
+		start := time.Now()
+		opt.Mono = func() time.Duration { return time.Since(start) }
 	}
+	u := &Uplink{opt: opt, log: opt.Log, waits: make(map[place]*wait)}
 	u.status.Store(&Status{})
 	return u, nil
 }
@@ -218,7 +250,7 @@ func (u *Uplink) pause(ctx context.Context) {
 	until := time.Now().Add(backoff(u.failures, backoffLimit))
 	urgent := false
 	for ctx.Err() == nil {
-		if w := u.opt.Store.Window()[wire.Alarm]; !urgent && w.Oldest < w.Next {
+		if !urgent && u.alarmWaits() {
 			urgent = true
 			if t := time.Now().Add(backoff(u.failures, alarmLimit)); t.Before(until) {
 				until = t
@@ -239,9 +271,23 @@ func (u *Uplink) pause(ctx context.Context) {
 	}
 }
 
+func (u *Uplink) alarmWaits() bool {
+	for _, p := range u.opt.Store.Parts() {
+		if w := p.Window()[wire.Alarm]; w.Oldest < w.Next {
+			return true
+		}
+	}
+	return false
+}
+
 // tried notes that something of a lane was sent.
-func (u *Uplink) tried(l wire.Lane, now time.Time) {
-	if w := u.waits[l]; !w.tried {
+func (u *Uplink) tried(at place, now time.Time) {
+	w := u.waits[at]
+	if w == nil {
+		w = new(wait)
+		u.waits[at] = w
+	}
+	if !w.tried {
 		w.tried, w.since = true, now
 	}
 }
@@ -250,14 +296,22 @@ func (u *Uplink) tried(l wire.Lane, now time.Time) {
 func (u *Uplink) checkSilent() {
 	now := time.Now()
 	waits, stuck := false, false
-	for l, win := range u.opt.Store.Window() {
-		w := u.waits[l]
-		empty := win.Oldest == win.Next
-		if empty || win.Oldest != w.oldest {
-			*w = wait{win.Oldest, now, w.tried && !empty}
+	was := u.waits
+	u.waits = make(map[place]*wait)
+	for _, p := range u.opt.Store.Parts() {
+		for l, win := range p.Window() {
+			if win.Oldest == win.Next {
+				continue
+			}
+			at := place{p.Stream(), l}
+			w := was[at]
+			if w == nil || win.Oldest != w.oldest {
+				w = &wait{win.Oldest, now, w != nil && w.tried}
+			}
+			u.waits[at] = w
+			waits = true
+			stuck = stuck || w.tried && now.Sub(w.since) >= silentAfter
 		}
-		waits = waits || !empty
-		stuck = stuck || w.tried && now.Sub(w.since) >= silentAfter
 	}
 	switch {
 	case !waits:

@@ -44,13 +44,38 @@ type centre struct {
 	answers bool           // whether it acknowledges at all
 	got     map[string]int // "lane detail" → how often it was delivered
 	order   []string       // first deliveries, in order
-	have    map[wire.Lane]map[uint64]bool
-	upTo    map[wire.Lane]uint64
-	hellos  int
+	boxes   map[wire.StreamID]*inbox
+	hellos  []wire.Hello
+}
+
+// An inbox is what a centre has of a stream.
+type inbox struct {
+	have map[wire.Lane]map[uint64]wire.Hash
+	upTo map[wire.Lane]uint64
 }
 
 func newCentre() *centre {
-	return &centre{answers: true, got: map[string]int{}, upTo: map[wire.Lane]uint64{}, have: map[wire.Lane]map[uint64]bool{}}
+	return &centre{answers: true, got: map[string]int{}, boxes: map[wire.StreamID]*inbox{}}
+}
+
+func (c *centre) box(id wire.StreamID) *inbox {
+	if c.boxes[id] == nil {
+		b := &inbox{map[wire.Lane]map[uint64]wire.Hash{}, map[wire.Lane]uint64{}}
+		for _, l := range wire.Lanes() {
+			b.have[l] = map[uint64]wire.Hash{}
+		}
+		c.boxes[id] = b
+	}
+	return c.boxes[id]
+}
+
+// settle moves the acknowledged numbers over what is there without a hole.
+func (b *inbox) settle() {
+	for l, have := range b.have {
+		for have[b.upTo[l]+1] != (wire.Hash{}) {
+			b.upTo[l]++
+		}
+	}
 }
 
 func (c *centre) receive(topic string, msg []byte) {
@@ -61,17 +86,20 @@ func (c *centre) receive(topic string, msg []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var stream wire.StreamID
+	var echo *wire.Echo
+	var kept []wire.Hash
 	if kind == wire.HelloKind {
 		h, err := wire.OpenHello(msg, pub(deviceKey))
 		if err != nil {
 			panic(err)
 		}
-		stream = h.Stream
-		c.hellos++
+		stream, echo = h.Stream, &wire.Echo{Boot: h.Boot, MonoMs: h.MonoMs}
+		c.hellos = append(c.hellos, *h)
+		b := c.box(stream)
 		for l, w := range h.Window {
-			c.upTo[l] = max(c.upTo[l], w.Oldest-1)
+			b.upTo[l] = max(b.upTo[l], w.Oldest-1)
 		}
-		c.settle()
+		b.settle()
 	} else {
 		e, err := wire.Open(msg, pub(deviceKey))
 		if err != nil {
@@ -82,33 +110,30 @@ func (c *centre) receive(topic string, msg []byte) {
 		if c.got[what]++; c.got[what] == 1 {
 			c.order = append(c.order, what)
 		}
-		if c.have[e.Lane] == nil {
-			c.have[e.Lane] = map[uint64]bool{}
+		b := c.box(stream)
+		if b.have[e.Lane][e.Seq] != (wire.Hash{}) {
+			kept = append(kept, wire.HashOf(msg))
+		} else {
+			b.have[e.Lane][e.Seq] = wire.HashOf(msg)
 		}
-		c.have[e.Lane][e.Seq] = true
-		c.settle()
+		b.settle()
 	}
 	if !c.answers {
 		return
 	}
-	c.ack("box-01", stream, centreKey)
+	c.ack("box-01", stream, centreKey, echo, kept...)
 }
 
-// settle moves the acknowledged numbers over what is there without a hole.
-func (c *centre) settle() {
-	for l, have := range c.have {
-		for have[c.upTo[l]+1] {
-			c.upTo[l]++
+func (c *centre) ack(device string, stream wire.StreamID, key ed25519.PrivateKey, echo *wire.Echo, kept ...wire.Hash) {
+	a := &wire.Ack{Stream: stream, UpTo: map[wire.Lane]uint64{}, Hash: map[wire.Lane]wire.Hash{}, Echo: echo, Kept: kept}
+	b := c.box(stream)
+	for l, n := range b.upTo {
+		a.UpTo[l] = n
+		if h := b.have[l][n]; h != (wire.Hash{}) {
+			a.Hash[l] = h
 		}
 	}
-}
-
-func (c *centre) ack(device string, stream wire.StreamID, key ed25519.PrivateKey) {
-	upTo := map[wire.Lane]uint64{}
-	for l, n := range c.upTo {
-		upTo[l] = n
-	}
-	down, err := wire.SealDown(&wire.Down{Device: device, Body: &wire.Ack{Stream: stream, UpTo: upTo}}, key)
+	down, err := wire.SealDown(&wire.Down{Device: device, CentreTime: centreTime, Body: a}, key)
 	if err != nil {
 		panic(err)
 	}
@@ -200,12 +225,16 @@ type rig struct {
 	pad   int // bytes that each event is longer than it need be
 	store *flawed
 	times []time.Time // what OnCentreTime said
-	stop  func()      // ends Run and waits for it
+	ways  []time.Duration
+	stop  func() // ends Run and waits for it
 }
+
+// centreTime is what the centre's clock says, Unix milliseconds.
+const centreTime = 1_795_435_200_005
 
 // A flawed store is a spool that can be made to fail.
 type flawed struct {
-	*spool.Spool
+	uplink.Store
 	mu   sync.Mutex
 	errs map[wire.Lane]error
 	lost map[wire.Lane]uint64
@@ -214,21 +243,36 @@ type flawed struct {
 func (f *flawed) fail(l wire.Lane, err error)  { f.mu.Lock(); defer f.mu.Unlock(); f.errs[l] = err }
 func (f *flawed) lose(l wire.Lane, seq uint64) { f.mu.Lock(); defer f.mu.Unlock(); f.lost[l] = seq }
 
-func (f *flawed) Read(l wire.Lane, from uint64, records, bytes int) ([]spool.Record, error) {
+// A flawedPart is a part of it.
+type flawedPart struct {
+	uplink.Part
+	f *flawed
+}
+
+func (f *flawed) Parts() (parts []uplink.Part) {
+	for _, p := range f.Store.Parts() {
+		parts = append(parts, flawedPart{p, f})
+	}
+	return parts
+}
+
+func (p flawedPart) Read(l wire.Lane, from uint64, records, bytes int) ([]spool.Record, error) {
+	f := p.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.errs[l]; err != nil {
 		return nil, err
 	}
-	recs, err := f.Spool.Read(l, from, records, bytes)
+	recs, err := p.Part.Read(l, from, records, bytes)
 	return slices.DeleteFunc(recs, func(r spool.Record) bool { return r.Seq == f.lost[l] }), err
 }
 
 // Window passes a lost event as a spool does that found it damaged.
-func (f *flawed) Window() map[wire.Lane]wire.Window {
+func (p flawedPart) Window() map[wire.Lane]wire.Window {
+	f := p.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := f.Spool.Window()
+	m := p.Part.Window()
 	for l, seq := range f.lost {
 		if w := m[l]; seq != 0 && w.Oldest == seq {
 			m[l] = wire.Window{Oldest: seq + 1, Next: w.Next}
@@ -246,12 +290,17 @@ func bubble(t *testing.T, servers []string, setup func(*testing.T) uplink.Dialer
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &rig{t: t, s: s, n: map[wire.Lane]int{}, store: &flawed{Spool: s, errs: map[wire.Lane]error{}, lost: map[wire.Lane]uint64{}}}
+		r := &rig{t: t, s: s, n: map[wire.Lane]int{}, store: &flawed{Store: uplink.Of(s), errs: map[wire.Lane]error{}, lost: map[wire.Lane]uint64{}}}
 		r.u, err = uplink.New(uplink.Options{
-			Device: "box-01", Stream: s.Stream(), Boot: s.Boot(), Servers: servers, Key: deviceKey, CentreKey: pub(centreKey),
+			Device: "box-01", Boot: s.Boot(), Servers: servers, Key: deviceKey, CentreKey: pub(centreKey),
 			Store: r.store, Dial: dial,
-			OnCentreTime: func(at time.Time) { r.times = append(r.times, at) },
-			OnNotice:     func(n *wire.Notice) { r.notes = append(r.notes, n) },
+			OnCentreTime: func(at time.Time, way time.Duration) { r.times, r.ways = append(r.times, at), append(r.ways, way) },
+			OnOther: func(detail string) {
+				if err := s.Restart(wire.StartRolledBack, detail); err != nil {
+					t.Error(err)
+				}
+			},
+			OnNotice: func(n *wire.Notice) { r.notes = append(r.notes, n) },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -316,8 +365,8 @@ func (r *rig) settled(c *centre) {
 	}
 	c.with(func() {
 		for l, n := range r.n {
-			if c.upTo[l] != uint64(n) {
-				r.t.Errorf("lane %v: the centre has %d of %d", l, c.upTo[l], n)
+			if got := c.box(r.s.Stream()).upTo[l]; got != uint64(n) {
+				r.t.Errorf("lane %v: the centre has %d of %d", l, got, n)
 			}
 		}
 	})
@@ -489,15 +538,16 @@ func TestSecondServer(t *testing.T) {
 }
 
 func TestForgedAnswersDeleteNothing(t *testing.T) {
-	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
+	inBubble(t, nil, func(r *rig, br *broker, c *centre) {
 		c.with(func() { c.answers = false })
 		r.append(wire.Alarm, 1)
 		time.Sleep(time.Second)
 		c.with(func() {
-			c.upTo[wire.Alarm] = 1
-			c.ack("box-01", r.s.Stream(), deviceKey)                 // not the centre's key
-			c.ack("box-01", wire.StreamID{9}, centreKey)             // another stream
-			go b.Publish("fs/v1/box-01/down", []byte("x"), false, 0) // noise
+			b := c.box(r.s.Stream())
+			b.upTo[wire.Alarm] = 1
+			c.ack("box-01", r.s.Stream(), deviceKey, nil)             // not the centre's key
+			c.ack("box-01", wire.StreamID{9}, centreKey, nil)         // another stream
+			go br.Publish("fs/v1/box-01/down", []byte("x"), false, 0) // noise
 		})
 		time.Sleep(time.Second)
 		if n := r.s.Depth()[wire.Alarm]; n != 1 {
@@ -567,8 +617,8 @@ func TestMosquitto(t *testing.T) {
 	defer s.Close()
 	acked := make(chan uint64, 1000)
 	u, err := uplink.New(uplink.Options{
-		Device: "box-01", Stream: s.Stream(), Boot: 1, Servers: []string{address}, Key: deviceKey, CentreKey: pub(centreKey), Store: s,
-		OnAck: func(l wire.Lane, upTo uint64) {
+		Device: "box-01", Boot: 1, Servers: []string{address}, Key: deviceKey, CentreKey: pub(centreKey), Store: uplink.Of(s),
+		OnAck: func(_ wire.StreamID, l wire.Lane, upTo uint64) {
 			if l == wire.Alarm {
 				acked <- upTo
 			}

@@ -49,9 +49,10 @@ type Report struct {
 // statusEvery is how often the agent's status is looked at.
 const statusEvery = 100 * time.Millisecond
 
-// Device runs one device: args are --config FILE, version is its firmware's. It returns 0 when its input
-// or ctx ended, 1 when the agent failed, 2 for bad arguments.
-func Device(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+// Device runs one device: args are --config FILE, version is its firmware's,
+// check the command that checks its spool. It returns 0 when its input or ctx
+// ended, 1 when the agent failed, 2 for bad arguments.
+func Device(ctx context.Context, version string, check, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("device", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	path := flags.String("config", "", "the device's configuration `FILE`")
@@ -64,7 +65,7 @@ func Device(ctx context.Context, version string, args []string, stdin io.Reader,
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	if err := device(ctx, version, cfg, stdin, stdout, stderr); err != nil {
+	if err := device(ctx, version, check, cfg, stdin, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
@@ -74,7 +75,7 @@ func Device(ctx context.Context, version string, args []string, stdin io.Reader,
 // timeServer is how exact the simulated time server keeps a device's clock.
 const timeServer = 10 * time.Millisecond
 
-func device(ctx context.Context, version string, cfg *config.Config, stdin io.Reader, stdout, stderr io.Writer) error {
+func device(ctx context.Context, version string, check []string, cfg *config.Config, stdin io.Reader, stdout, stderr io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := newReporter(stdout)
@@ -107,7 +108,7 @@ func device(ctx context.Context, version string, cfg *config.Config, stdin io.Re
 	ports.Clock.Disciplined = func() (bool, time.Duration) { return true, timeServer }
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	began := mono.Now()
-	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log})
+	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log, CheckSpool: check})
 	if err != nil {
 		return err
 	}

@@ -26,13 +26,27 @@ func Open(t testing.TB, path string, opt spool.Options) *spool.Spool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		Check(t, s)
-		if err := s.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	})
+	t.Cleanup(func() { finish(t, s) })
 	return s
+}
+
+// Recover is like Open for a file that may be damaged.
+func Recover(t testing.TB, path string, opt spool.Options, check func(string) error) *spool.Spool {
+	t.Helper()
+	s, err := spool.Recover(path, opt, check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { finish(t, s) })
+	return s
+}
+
+func finish(t testing.TB, s *spool.Spool) {
+	t.Helper()
+	Check(t, s)
+	if err := s.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
 }
 
 // Check fails the test unless each lane of an undamaged spool holds exactly
@@ -41,7 +55,18 @@ func Open(t testing.TB, path string, opt spool.Options) *spool.Spool {
 // appended or acknowledged meanwhile.
 func Check(t TB, s *spool.Spool) {
 	t.Helper()
-	depth := s.Depth()
+	depth := make(map[wire.Lane]uint64) // without the former streams
+	for l, n := range s.Depth() {
+		depth[l] = n
+	}
+	for _, p := range s.Parts() {
+		if p.Stream() == s.Stream() {
+			continue
+		}
+		for l, w := range p.Window() {
+			depth[l] -= w.Next - w.Oldest
+		}
+	}
 	for l, w := range s.Window() {
 		recs, err := s.Read(l, 0, math.MaxInt, math.MaxInt)
 		if errors.Is(err, spool.ErrClosed) {
@@ -72,4 +97,15 @@ func Check(t TB, s *spool.Spool) {
 	if st := s.Status(); st.Damaged > 0 || st.Suspect {
 		t.Errorf("spool: %d damaged, suspect %v", st.Damaged, st.Suspect)
 	}
+}
+
+// Ack acknowledges events of the current stream as a centre does that has them.
+func Ack(s *spool.Spool, l wire.Lane, upTo uint64) error {
+	parts := s.Parts()
+	var hash *wire.Hash
+	if recs, err := s.Read(l, upTo, 1, 1); err == nil && len(recs) == 1 && recs[0].Seq == upTo {
+		h := wire.HashOf(recs[0].Data)
+		hash = &h
+	}
+	return parts[len(parts)-1].Ack(l, upTo, hash)
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/spool/spooltest"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -195,7 +196,7 @@ func (s *storer) acknowledge() {
 		}
 		upTo := w.Oldest + s.rng.Uint64N(depth)
 		s.say(line{What: saysAcking, Lane: l, Seq: upTo})
-		if err := s.spool.Ack(s.spool.Stream(), l, upTo); err != nil {
+		if err := spooltest.Ack(s.spool, l, upTo); err != nil {
 			s.say(line{What: saysRefuse, Error: err.Error()})
 		}
 	}
