@@ -119,11 +119,15 @@ type Incident struct {
 	Timeline     []Entry   // in the order of the steps
 }
 
-// A Moment is a device's idea of the time of day.
+// A Moment is when something happened at a device, as well as the centre knows
+// it now. A time that the centre has put right comes from another moment of the
+// same boot whose time of day is known, or, with the source centre, from the
+// centre's own clock.
 type Moment struct {
 	Time        time.Time // zero when Source is none
 	Source      wire.WallSource
 	Uncertainty time.Duration // the true time is within ± this
+	Original    *wire.Wall    // what the device said, if that is something else; nil: the above is its word
 }
 
 // A Position is where an incident is.

@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -33,6 +31,9 @@ func (s *Store) Commit(ctx context.Context, b Batch) (Committed, error) {
 			}
 		}
 		if err := t.refuse(b.Refusals); err != nil {
+			return err
+		}
+		if err := t.redate(); err != nil {
 			return err
 		}
 		acks, err := t.acks()
@@ -93,6 +94,9 @@ func (t *tx) arrive(a *Arrival) (stored bool, err error) {
 	if err := t.arrived(st, e, hash, a.Received); err != nil {
 		return false, err
 	}
+	if err := t.clue(st, e, a.Received); err != nil {
+		return false, err
+	}
 	return true, t.apply(a, d, st, row)
 }
 
@@ -140,12 +144,15 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 	case *wire.Dropped:
 		return t.dropped(d, b, a.Received)
 	case *wire.StreamStarted:
+		if err := t.superseded(d, b.Previous); err != nil {
+			return err
+		}
 		return t.started(a, st, b)
 	case *wire.Fault:
 		return t.fault(d, at, b, a.Received)
 	case *wire.TrackBatch:
 		if row != 0 {
-			return t.track(d, b, row, a.Received)
+			return t.track(d, st, a, b, row)
 		}
 	}
 	return nil
@@ -160,6 +167,9 @@ func (t *tx) greet(g *Greeting) error {
 	}
 	st, err := t.stream(d, h.Stream, g.Received)
 	if err != nil {
+		return err
+	}
+	if err := t.helloClue(st, h, g.Received); err != nil {
 		return err
 	}
 	d.heard(g.Received)
@@ -266,39 +276,6 @@ func alarmOf(b wire.Body) any {
 		return b.Alarm[:]
 	case *wire.NoticeShown:
 		return b.Alarm[:]
-	}
-	return nil
-}
-
-// track stores a batch's fixes and moves the device to the latest. A fix that
-// claims to be from the future is stored but moves nothing: it would stand as
-// the latest for ever.
-func (t *tx) track(d *device, b *wire.TrackBatch, row int64, received time.Time) error {
-	const ahead = 10 * time.Minute
-	for n := range b.Fixes {
-		f := &b.Fixes[n]
-		if f.Time <= received.Add(ahead).UnixMilli() && (d.fix == nil || f.Time >= d.fix.Time) {
-			fix := *f
-			d.fix = &fix
-		}
-	}
-	n := 0
-	// A statement is dearer than a row, and each number of rows is another
-	// statement to prepare.
-	for _, size := range []int{20, 5, 1} {
-		text := `INSERT INTO fixes (device, at, event, n, lat_e6, lon_e6, alt, speed, course, hdop, flags) VALUES ` +
-			strings.Repeat(",(?,?,?,?,?,?,?,?,?,?,?)", size)[1:]
-		for len(b.Fixes)-n >= size {
-			var args []any
-			for range size {
-				f := &b.Fixes[n]
-				args = append(args, d.num, f.Time, row, n, f.LatE6, f.LonE6, f.Alt, f.Speed, f.Course, f.HDOP, f.Flags)
-				n++
-			}
-			if err := t.exec(text, args...); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

@@ -22,7 +22,10 @@ type record struct {
 	incident.Incident
 	key       alarmKey
 	pressedAt order // of the press that Pressed, Position … come from
-	logged    int   // entries of the timeline that are in the database
+	pressBoot uint64
+	pressMono time.Duration
+	told      wire.Wall // what that event says of the time of day
+	logged    int       // entries of the timeline that are in the database
 	changed   bool
 }
 
@@ -42,6 +45,7 @@ func (t *tx) raised(a *Arrival, d *device, st *stream, b *wire.AlarmRaised) erro
 		if r.pressedAt.after(at) {
 			r.pressedAt = at
 			r.firstPress(a.Event, d, b)
+			t.pressed(r, a.Event)
 		}
 		r.Press(b.Press, a.Received)
 		t.touch(r)
@@ -51,6 +55,7 @@ func (t *tx) raised(a *Arrival, d *device, st *stream, b *wire.AlarmRaised) erro
 	r = &record{key: alarmKey{d.num, b.Alarm}, pressedAt: at}
 	r.Device, r.Alarm, r.Received, r.Presses = d.id, b.Alarm, a.Received, b.Press
 	r.firstPress(a.Event, d, b)
+	t.pressed(r, a.Event)
 	r.Opened(a.Received)
 	if again {
 		r.Reopens(&old.Incident)
@@ -85,10 +90,6 @@ func (r *record) firstPress(e *wire.Event, d *device, b *wire.AlarmRaised) {
 	r.Kind = incident.KindOf(b.Kind)
 	r.Priority = r.Kind.Priority()
 	r.Silent, r.Drill, r.Officer = b.Silent, e.Drill, e.Officer
-	r.Pressed = incident.Moment{Source: e.Wall.Source, Uncertainty: e.Wall.Uncertainty}
-	if e.Wall.Source != wire.WallNone {
-		r.Pressed.Time = e.Wall.Time()
-	}
 	r.Position = nil
 	switch {
 	case d.kind == AlarmBox && d.at != nil:

@@ -15,7 +15,7 @@ const incidentQuery = `SELECT i.incident, i.device, d.id, d.name, i.alarm, i.rev
 	i.lat, i.lon, i.position_source, i.position_age, i.officer,
 	i.acknowledged_by, i.acknowledged_at, i.dispatched_unit, i.dispatched_by, i.dispatched_at,
 	i.closed_code, i.closed_by, i.closed_note, i.closed_at, i.cleared_by, i.cleared_at,
-	i.shown_rev, i.shown_state, i.shown_at
+	i.shown_rev, i.shown_state, i.shown_at, i.press_boot, i.press_mono, i.told_at, i.told_source, i.told_uncert, i.corrected
 	FROM incidents i JOIN devices d ON d.device = i.device `
 
 func scanIncident(scan func(...any) error) (*record, error) {
@@ -30,12 +30,14 @@ func scanIncident(scan func(...any) error) (*record, error) {
 		ackBy, disUnit, disBy, code, clsBy, note      sql.NullString
 		ackAt, disAt, clsAt, clrAt, shownRev, shownAt sql.NullInt64
 		clrBy, shownState                             sql.NullString
+		mono, toldWithin                              int64
+		corrected                                     bool
 	)
 	err := scan(&r.ID, &r.key.device, &r.Device, &r.DeviceName, &alarm, &r.Rev, &r.State, &r.Kind, &r.Silent, &r.Drill,
 		&r.Priority, &r.Presses, &r.pressedAt.stream, &r.pressedAt.seq, &pressed, &r.Pressed.Source, &uncert, &received,
 		&lat, &lon, &source, &age, &r.Officer,
 		&ackBy, &ackAt, &disUnit, &disBy, &disAt, &code, &clsBy, &note, &clsAt, &clrBy, &clrAt,
-		&shownRev, &shownState, &shownAt)
+		&shownRev, &shownState, &shownAt, &r.pressBoot, &mono, &r.told.UnixMilli, &r.told.Source, &toldWithin, &corrected)
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +45,11 @@ func scanIncident(scan func(...any) error) (*record, error) {
 	r.key.alarm = r.Alarm
 	r.Pressed.Time, r.Pressed.Uncertainty = fromMillis(pressed), time.Duration(uncert)*time.Millisecond
 	r.Received = fromMillis(received)
+	r.pressMono, r.told.Uncertainty = time.Duration(mono)*time.Millisecond, time.Duration(toldWithin)*time.Millisecond
+	if corrected {
+		told := r.told
+		r.Pressed.Original = &told
+	}
 	if p := point(lat, lon); p != nil {
 		r.Position = &incident.Position{
 			Lat: p.Lat, Lon: p.Lon, Source: incident.PositionSource(source.String),
@@ -153,9 +160,12 @@ func (t *tx) saveIncident(r *record) error {
 	} else {
 		args = append(args, nil, nil, nil)
 	}
+	args = append(args, int64(r.pressBoot), r.pressMono.Milliseconds(), r.told.UnixMilli, r.told.Source,
+		r.told.Uncertainty.Milliseconds(), r.Pressed.Original != nil, doubted(r.Pressed))
 	return t.exec(`UPDATE incidents SET rev = ?, state = ?, kind = ?, silent = ?, drill = ?, priority = ?, presses = ?,
 		press_stream = ?, press_seq = ?, pressed_at = ?, pressed_source = ?, pressed_uncert = ?, officer = ?,
 		lat = ?, lon = ?, position_source = ?, position_age = ?, acknowledged_by = ?, acknowledged_at = ?,
 		dispatched_unit = ?, dispatched_by = ?, dispatched_at = ?, closed_code = ?, closed_by = ?, closed_note = ?, closed_at = ?,
-		cleared_by = ?, cleared_at = ?, shown_rev = ?, shown_state = ?, shown_at = ? WHERE incident = ?`, append(args, r.ID)...)
+		cleared_by = ?, cleared_at = ?, shown_rev = ?, shown_state = ?, shown_at = ?,
+		press_boot = ?, press_mono = ?, told_at = ?, told_source = ?, told_uncert = ?, corrected = ?, doubted = ? WHERE incident = ?`, append(args, r.ID)...)
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"math"
-	"slices"
-	"time"
 
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -51,40 +48,14 @@ func (s *Store) Events(ctx context.Context, device string, q EventQuery) ([]Even
 		out = append(out, r)
 		return true, nil
 	})
-	return out, err
-}
-
-// Track returns a device's fixes by their own time, from ≤ time < to; a zero
-// time is no bound. At most limit fixes (0: all), the latest. The error wraps
-// [ErrNotFound].
-func (s *Store) Track(ctx context.Context, device string, from, to time.Time, limit int) ([]Fix, error) {
-	num, err := s.number(ctx, device)
-	if err != nil {
-		return nil, err
+	if err != nil || len(out) == 0 {
+		return out, err
 	}
-	lo, hi, n := int64(math.MinInt64), int64(math.MaxInt64), int64(-1)
-	if !from.IsZero() {
-		lo = from.UnixMilli()
+	boots, err := s.boots(ctx, num)
+	for i := range out {
+		e := out[i].Event
+		out[i].When = boots[e.Stream].moment(e.Boot, e.Mono, e.Wall, out[i].Received)
 	}
-	if !to.IsZero() {
-		hi = to.UnixMilli()
-	}
-	if limit > 0 {
-		n = int64(limit)
-	}
-	rows, err := s.query(ctx, `SELECT at, lat_e6, lon_e6, alt, speed, course, hdop, flags FROM fixes
-		WHERE device = ? AND at >= ? AND at < ? ORDER BY at DESC, event DESC, n DESC LIMIT ?`, num, lo, hi, n)
-	if err != nil {
-		return nil, err
-	}
-	var out []Fix
-	err = each(rows, func(scan func(...any) error) (bool, error) {
-		var f wire.TrackFix
-		err := scan(&f.Time, &f.LatE6, &f.LonE6, &f.Alt, &f.Speed, &f.Course, &f.HDOP, &f.Flags)
-		out = append(out, fixOf(&f))
-		return true, err
-	})
-	slices.Reverse(out)
 	return out, err
 }
 

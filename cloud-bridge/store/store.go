@@ -204,6 +204,8 @@ type tx struct {
 	at        time.Time // the centre's clock at its beginning
 	devices   map[string]*device
 	incidents map[alarmKey]*record
+	boots     map[bootKey]*boot
+	undated   map[int64]bool // streams with presses to be dated
 	changes   []Change
 }
 
@@ -225,6 +227,7 @@ func (s *Store) update(ctx context.Context, f func(*tx) error) (err error) {
 	t := &tx{
 		w: s.writer, at: s.now(),
 		devices: make(map[string]*device), incidents: make(map[alarmKey]*record),
+		boots: make(map[bootKey]*boot), undated: make(map[int64]bool),
 	}
 	if err = t.exec(`BEGIN IMMEDIATE`); err != nil {
 		s.discard()

@@ -65,12 +65,13 @@ type Point struct{ Lat, Lon float64 }
 
 // A Fix is one position that a device's receiver gave.
 type Fix struct {
-	Time   time.Time // the receiver's UTC
-	Point            // degrees
-	Mode   int       // 2: two-dimensional, 3: three-dimensional
-	Alt    *float64  // metres above mean sea level; nil when not given
-	Speed  *float64  // metres a second over ground
-	Course *float64  // degrees from true north
+	Time   time.Time     // UTC
+	Within time.Duration // of a time that the centre worked out: the true one is within ± this; else 0
+	Point                // degrees
+	Mode   int           // 2: two-dimensional, 3: three-dimensional
+	Alt    *float64      // metres above mean sea level; nil when not given
+	Speed  *float64      // metres a second over ground
+	Course *float64      // degrees from true north
 	HDOP   *float64
 }
 
@@ -175,6 +176,7 @@ type Dropped struct {
 type EventRow struct {
 	ID       int64 // rises in the order of storing; the cursor of [Store.Events]
 	Event    *wire.Event
+	When     incident.Moment // it happened
 	Received time.Time
 	Message  []byte
 }

@@ -1,0 +1,273 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// boot is what is known of a boot within a transaction.
+type boot struct {
+	clues   clues
+	changed map[int]bool // by source: to be saved
+	better  bool         // something that dates its moments has come
+}
+
+type bootKey struct {
+	stream int64
+	boot   uint64
+}
+
+// boot reads a boot once in a transaction.
+func (t *tx) boot(stream int64, n uint64) (*boot, error) {
+	k := bootKey{stream, n}
+	if b := t.boots[k]; b != nil {
+		return b, nil
+	}
+	b := &boot{clues: make(clues), changed: make(map[int]bool)}
+	err := t.rows(`SELECT source, mono, offset, within FROM clues WHERE stream = ? AND boot = ?`, []any{stream, int64(n)},
+		func(scan func(...any) error) (bool, error) {
+			var source int
+			var c clue
+			err := scan(&source, &c.mono, &c.offset, &c.within)
+			b.clues[source] = c
+			return true, err
+		})
+	if err != nil {
+		return nil, err
+	}
+	t.boots[k] = b
+	return b, nil
+}
+
+func (b *boot) put(source int, c clue) { b.clues[source], b.changed[source] = c, true }
+
+// bound takes that a moment of the boot was not after it was heard of.
+func (b *boot) bound(mono, received int64) {
+	c, ok := b.clues[boundClue]
+	next := clue{mono: max(c.mono, mono), offset: received - mono}
+	if ok {
+		next.offset = min(c.offset, next.offset)
+	}
+	if !ok || next != c {
+		b.put(boundClue, next)
+	}
+}
+
+// clue takes what a newly stored event tells of its boot.
+func (t *tx) clue(st *stream, e *wire.Event, received time.Time) error {
+	b, err := t.boot(st.num, e.Boot)
+	if err != nil {
+		return err
+	}
+	mono, at := e.Mono.Milliseconds(), received.UnixMilli()
+	b.bound(mono, at)
+	c := clue{mono, e.Wall.UnixMilli - mono, e.Wall.Uncertainty.Milliseconds()}
+	if !trusted(e.Wall.Source) || e.Wall.UnixMilli-c.within > at+leapMs {
+		return nil
+	}
+	if old, ok := b.clues[int(e.Wall.Source)]; !ok || c.better(old) {
+		b.put(int(e.Wall.Source), c)
+		b.better = true
+	}
+	return nil
+}
+
+// helloClue takes what a hello tells of its boot. One of a boot that is over
+// comes from somebody who kept it.
+func (t *tx) helloClue(st *stream, h *wire.Hello, received time.Time) error {
+	if h.MonoMs == 0 || h.Boot == 0 || h.Boot >= 1<<63 {
+		return nil
+	}
+	b, err := t.boot(st.num, h.Boot)
+	if err != nil {
+		return err
+	}
+	mono, at := int64(h.MonoMs), received.UnixMilli()
+	b.bound(mono, at)
+	c := clue{mono, at - mono, helloLate}
+	if old, ok := b.clues[helloClue]; ok && !c.earlier(old) {
+		return nil
+	}
+	var newest int64
+	if _, err := t.row(`SELECT coalesce(max(boot), 0) FROM clues WHERE stream = ?`, []any{st.num}, []any{&newest}); err != nil {
+		return err
+	}
+	if h.Boot >= uint64(newest) {
+		b.put(helloClue, c)
+		b.better = true
+	}
+	return nil
+}
+
+// pressed dates the press that an incident began with, once all that the
+// transaction brings has come.
+func (t *tx) pressed(r *record, e *wire.Event) {
+	r.told, r.pressBoot, r.pressMono = e.Wall, e.Boot, e.Mono
+	r.Pressed = (*boots)(nil).moment(e.Boot, e.Mono, e.Wall, r.Received)
+	t.undated[r.pressedAt.stream] = true
+}
+
+// superseded notes that a stream ended before another one began.
+func (t *tx) superseded(d *device, id wire.StreamID) error {
+	var stream int64
+	found, err := t.row(`SELECT stream FROM streams WHERE device = ? AND id = ?`, []any{d.num, id[:]}, []any{&stream})
+	if found {
+		t.undated[stream] = true
+	}
+	return err
+}
+
+// redate saves the clues and dates anew what they may date better: the presses
+// of incidents. Everything else is dated when it is read.
+func (t *tx) redate() error {
+	better := make(map[int64][]uint64)
+	for k, b := range t.boots {
+		for source := range b.changed {
+			c := b.clues[source]
+			if err := t.exec(`INSERT INTO clues (stream, boot, source, mono, offset, within) VALUES (?,?,?,?,?,?)
+				ON CONFLICT DO UPDATE SET mono = excluded.mono, offset = excluded.offset, within = excluded.within`,
+				k.stream, int64(k.boot), source, c.mono, c.offset, c.within); err != nil {
+				return err
+			}
+		}
+		if len(b.changed) > 0 {
+			better[k.stream] = append(better[k.stream], 0)
+		}
+		if b.better {
+			better[k.stream] = append(better[k.stream], k.boot)
+		}
+		clear(b.changed)
+		b.better = false
+	}
+	for stream := range t.undated {
+		if _, ok := better[stream]; !ok {
+			better[stream] = nil
+		}
+	}
+	for stream, which := range better {
+		if err := t.redateStream(stream, which); err != nil {
+			return err
+		}
+	}
+	clear(t.undated)
+	return nil
+}
+
+// redateStream dates those presses of a stream anew that are in doubt, or that
+// are of these boots. Boot 0 is none.
+func (t *tx) redateStream(stream int64, which []uint64) error {
+	ids := make(map[int64]bool)
+	add := func(scan func(...any) error) (bool, error) {
+		var id int64
+		err := scan(&id)
+		ids[id] = true
+		return true, err
+	}
+	if err := t.rows(`SELECT incident FROM incidents INDEXED BY incidents_in_doubt WHERE press_stream = ? AND doubted`, []any{stream}, add); err != nil {
+		return err
+	}
+	for _, boot := range which {
+		if boot == 0 {
+			continue
+		}
+		if err := t.rows(`SELECT incident FROM incidents WHERE press_stream = ? AND press_boot = ?`, []any{stream, int64(boot)}, add); err != nil {
+			return err
+		}
+	}
+	for _, r := range t.incidents { // not saved yet
+		if r.pressedAt.stream == stream {
+			ids[r.ID] = true
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	all, err := readBoots(t.rows, `c.stream = ?1`, `own.stream = ?1`, stream)
+	if err != nil {
+		return err
+	}
+	for id := range ids {
+		r, err := t.incident(`WHERE i.incident = ?`, id)
+		if err != nil || r == nil {
+			return err
+		}
+		m := all[stream].moment(r.pressBoot, r.pressMono, r.told, r.Received)
+		if sameMoment(m, r.Pressed) {
+			continue
+		}
+		r.Pressed = m
+		t.touch(r)
+	}
+	return nil
+}
+
+func sameMoment(a, b incident.Moment) bool {
+	return a.Time.Equal(b.Time) && a.Source == b.Source && a.Uncertainty == b.Uncertainty && (a.Original == nil) == (b.Original == nil)
+}
+
+// readBoots reads the boots of those streams whose clues c and whose rows own
+// satisfy the conditions, by the stream's number.
+func readBoots(rows func(text string, args []any, f func(scan func(...any) error) (bool, error)) error, ofClues, ofStreams string, arg any) (map[int64]*boots, error) {
+	out := make(map[int64]*boots)
+	err := rows(`SELECT c.stream, c.boot, c.source, c.mono, c.offset, c.within FROM clues c WHERE `+ofClues, []any{arg},
+		func(scan func(...any) error) (bool, error) {
+			var stream int64
+			var n uint64
+			var source int
+			var c clue
+			err := scan(&stream, &n, &source, &c.mono, &c.offset, &c.within)
+			if out[stream] == nil {
+				out[stream] = newBoots()
+			}
+			out[stream].add(n, source, c)
+			return true, err
+		})
+	if err != nil {
+		return nil, err
+	}
+	// Streams that another one has taken the place of, and since when at most.
+	err = rows(`SELECT own.stream, n.offset, n.mono FROM starts t JOIN streams later ON later.stream = t.stream
+		JOIN streams own ON own.device = later.device AND own.id = t.previous
+		JOIN clues n ON n.stream = later.stream AND n.source = -2 WHERE `+ofStreams, []any{arg},
+		func(scan func(...any) error) (bool, error) {
+			var stream int64
+			var c clue
+			err := scan(&stream, &c.offset, &c.mono)
+			if b := out[stream]; b != nil {
+				b.until = min(b.until, c.offset+drift(c.mono))
+			}
+			return true, err
+		})
+	for _, b := range out {
+		b.end()
+	}
+	return out, err
+}
+
+// boots reads the boots of a device's streams, by the streams' names.
+func (s *Store) boots(ctx context.Context, device int64) (map[wire.StreamID]*boots, error) {
+	rows := func(text string, args []any, f func(func(...any) error) (bool, error)) error {
+		r, err := s.query(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		return each(r, f)
+	}
+	numbered, err := readBoots(rows, `c.stream IN (SELECT stream FROM streams WHERE device = ?1)`, `own.device = ?1`, device)
+	if err != nil {
+		return nil, err
+	}
+	named := make(map[wire.StreamID]*boots)
+	return named, rows(`SELECT stream, id FROM streams WHERE device = ?`, []any{device}, func(scan func(...any) error) (bool, error) {
+		var n int64
+		var id []byte
+		err := scan(&n, &id)
+		if b := numbered[n]; b != nil && err == nil {
+			named[wire.StreamID(id)] = b
+		}
+		return true, err
+	})
+}
