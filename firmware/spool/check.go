@@ -143,6 +143,9 @@ func CheckIn(ctx context.Context, command []string, path string) error {
 	cmd := exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], path)...)
 	cmd.Stderr = &out
 	cmd.WaitDelay = time.Second
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := cmd.Start(); err != nil {
 		return Check(path)
 	}

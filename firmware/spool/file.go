@@ -291,6 +291,16 @@ func (s *Spool) load(tx *bolt.Tx, boot bool) (map[place]*laneState, error) {
 			return nil, err
 		}
 	}
+	// A former stream may have holes, which were told of when they were made.
+	for _, id := range s.streams[:len(s.streams)-1] {
+		for _, l := range wire.Lanes() {
+			p := place{id, l}
+			if s.lanes[p].lost, err = holesIn(tx, p, s.lanes[p]); err != nil {
+				return nil, err
+			}
+			s.lanes[p].skip()
+		}
+	}
 	return s.lanes, nil
 }
 

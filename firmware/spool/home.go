@@ -43,6 +43,7 @@ type home struct {
 	state map[string][]byte // what the log says of the state; nil values: deleted
 	found []homeEvent       // at open
 	bad   bool              // the last write failed
+	parts int               // streams that the log may tell of
 }
 
 type homeEvent struct {
@@ -142,6 +143,7 @@ func (h *home) settle(tx *bolt.Tx, s *Spool, fresh bool) error {
 	}
 	fresh = fresh || started != nil
 	current := s.current()
+	defer func() { h.parts = len(s.streams) }()
 	var missing []homeEvent
 	back := false
 	for _, e := range h.found {
@@ -258,12 +260,19 @@ func (h *home) append(s *Spool, c *change) {
 	}
 }
 
-// trim begins the log anew when no alarm waits any more. The caller holds the
-// spool's write.
+// trim begins the log anew when no alarm waits any more, or a stream is done
+// with. The caller holds the spool's write.
 func (h *home) trim(s *Spool) {
-	if h != nil && h.held > 0 && s.Depth()[wire.Alarm] == 0 {
+	if h == nil {
+		return
+	}
+	s.mu.RLock()
+	n := len(s.streams)
+	s.mu.RUnlock()
+	if n < h.parts || h.held > 0 && s.Depth()[wire.Alarm] == 0 {
 		h.begin(s)
 	}
+	h.parts = n
 }
 
 // begin begins the log anew with all that waits.

@@ -29,6 +29,7 @@ func (s *Spool) Restart(why wire.StartWhy, detail string) error {
 	s.mu.Lock()
 	s.begun(ids)
 	s.mu.Unlock()
+	s.home.trim(s)
 	select {
 	case s.changed <- struct{}{}:
 	default:

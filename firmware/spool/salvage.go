@@ -410,24 +410,33 @@ func adoptFind(tx *bolt.Tx, f io.ReaderAt, lanes map[place]*laneState, found *fi
 // highest number.
 func gaps(tx *bolt.Tx, lanes map[place]*laneState) (given []wire.DroppedRange, err error) {
 	for p, st := range lanes {
-		from := st.kept
-		lack := func(to uint64) {
-			if from <= to {
-				given = MergeDropped(given, wire.DroppedRange{
-					Stream: p.stream, Lane: p.lane, From: from, To: to, Why: wire.DropDamaged, Events: to - from + 1,
-				})
-			}
-		}
-		if err := tx.Bucket(p.bucket()).ForEach(func(k, _ []byte) error {
-			if seq := number(k); seq >= from {
-				lack(seq - 1)
-				from = seq + 1
-			}
-			return nil
-		}); err != nil {
+		holes, err := holesIn(tx, p, st)
+		if err != nil {
 			return nil, err
 		}
-		lack(st.next - 1)
+		for _, h := range holes {
+			given = MergeDropped(given, wire.DroppedRange{
+				Stream: p.stream, Lane: p.lane, From: h.first, To: h.last, Why: wire.DropDamaged, Events: h.last - h.first + 1,
+			})
+		}
 	}
 	return given, nil
+}
+
+// holesIn returns the numbers that a lane lacks of those that it should hold.
+func holesIn(tx *bolt.Tx, p place, st *laneState) (holes []span, err error) {
+	from := st.kept
+	err = tx.Bucket(p.bucket()).ForEach(func(k, _ []byte) error {
+		if seq := number(k); seq >= from {
+			if seq > from {
+				holes = append(holes, span{from, seq - 1})
+			}
+			from = seq + 1
+		}
+		return nil
+	})
+	if from < st.next {
+		holes = append(holes, span{from, st.next - 1})
+	}
+	return holes, err
 }

@@ -262,6 +262,7 @@ func (s *Spool) put(c *change) error {
 		return err
 	}
 	s.home.append(s, c)
+	s.home.trim(s)
 	s.mu.Lock()
 	s.status.Alone = s.home.failed()
 	s.mu.Unlock()
