@@ -79,7 +79,10 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 		Store: st, Version: o.version, MapStyle: o.mapStyle, Log: log,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 		Ready: func(ctx context.Context) error {
-			return errors.Join(in.Ready(), st.Writable(ctx))
+			if err := st.Writable(ctx); err != nil {
+				return err
+			}
+			return in.Ready()
 		},
 	})
 	if err != nil {
@@ -99,6 +102,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 			stop(fmt.Errorf("desk: %w", err))
 		}
 	})
+	parts.Go(func() { st.Guard(ctx) })
 	parts.Go(func() {
 		started := func() {
 			accept()

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -34,8 +36,9 @@ type Broker struct {
 	gate    *gate
 }
 
-// Start starts a broker that keeps its sessions in dir and listens for MQTT at
-// address, host:port; port 0 takes a free one. NATS itself listens nowhere.
+// Start starts a broker that listens for MQTT at address, host:port; port 0
+// takes a free one. NATS itself listens nowhere. It keeps its sessions in
+// memory; dir is a folder that nats-server wants to have, and is emptied.
 // Clients are let in by [Broker.Accept].
 func Start(dir, address string, log *slog.Logger) (*Broker, error) {
 	host, p, err := net.SplitHostPort(address)
@@ -52,11 +55,14 @@ func Start(dir, address string, log *slog.Logger) (*Broker, error) {
 	if host == "" {
 		host = "0.0.0.0"
 	}
+	if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
 	b := &Broker{gate: &gate{open: make(chan struct{})}}
 	options := &server.Options{
 		ServerName: "fengsui", DontListen: true, NoSigs: true, MaxPayload: maxMessage,
-		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 30,
-		MQTT:                       server.MQTTOpts{Host: host, Port: port},
+		JetStream: true, StoreDir: dir, JetStreamMaxMemory: memory, JetStreamMaxStore: 1 << 20,
+		MQTT:                       server.MQTTOpts{Host: host, Port: port, ConsumerMemoryStorage: true},
 		CustomClientAuthentication: b.gate,
 	}
 	if b.server, err = server.NewServer(options); err != nil {
@@ -75,6 +81,10 @@ func Start(dir, address string, log *slog.Logger) (*Broker, error) {
 			why = fmt.Sprintf("not ready after %v", startTimeout)
 		}
 		return nil, fmt.Errorf("broker: %s", why)
+	}
+	if err := b.keepInMemory(); err != nil {
+		b.Stop()
+		return nil, err
 	}
 	b.address = net.JoinHostPort(host, strconv.Itoa(options.MQTT.Port)) // the server writes the port that it chose
 	return b, nil

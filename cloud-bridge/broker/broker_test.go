@@ -2,8 +2,11 @@ package broker_test
 
 import (
 	"bytes"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +53,48 @@ func TestAcceptsWhenListening(t *testing.T) {
 	c.Publish("fs/v1/box-01/up/alarm", 1, false, []byte("help")).Wait()
 	if m := <-got; m.Subject != "fs.v1.box-01.up.alarm" || !bytes.Equal(m.Data, []byte("help")) {
 		t.Errorf("got %s %q", m.Subject, m.Data)
+	}
+}
+
+// Sessions of every sort, a retained message and one of each quality of
+// service leave nothing on the disk, which may be full.
+func TestKeepsNothingOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	b, err := broker.Start(dir, "127.0.0.1:0", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Stop()
+	b.Accept()
+	got := make(chan byte, 100)
+	for _, clean := range []bool{true, false} {
+		c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + b.Address()).SetClientID(fmt.Sprint("clean-", clean)).SetCleanSession(clean))
+		if c.Connect().Wait(); !c.IsConnectionOpen() {
+			t.Fatal("not connected")
+		}
+		defer c.Disconnect(0)
+		for qos := range byte(3) {
+			topic := fmt.Sprintf("t/%t/%d", clean, qos)
+			if tok := c.Subscribe(topic, qos, func(_ mqtt.Client, m mqtt.Message) { got <- m.Qos() }); tok.Wait() && tok.Error() != nil {
+				t.Fatal(tok.Error())
+			}
+			if tok := c.Publish(topic, qos, qos == 1, "x"); tok.Wait() && tok.Error() != nil {
+				t.Fatal(tok.Error())
+			}
+			if q := <-got; q != qos {
+				t.Errorf("quality of service %d came as %d", qos, q)
+			}
+		}
+	}
+	var files []string
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil || len(files) > 0 {
+		t.Errorf("files %v, %v: want none", files, err)
 	}
 }
 

@@ -63,6 +63,8 @@ type History interface {
 
 // Changes tells what has changed.
 type Changes interface {
+	// Trouble returns why nothing can be stored now, or nil.
+	Trouble() *store.Trouble
 	// Watch returns a watcher, to be closed by the caller. One that falls more than buffer
 	// changes behind is cut off.
 	Watch(buffer int) *store.Watcher
@@ -105,10 +107,20 @@ func problemOf(err error) (p *Problem, ok bool) {
 		p.Type, p.State = "urn:fengsui:problem:state", string(state.State)
 		return p, true
 	}
+	if f, ok := errors.AsType[*store.Failure](err); ok {
+		return storageProblem(f, "not done"), true
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		return problemf(http.StatusNotFound, "%v", err), true
 	}
 	return nil, false
+}
+
+// storageProblem is a 503 that names why nothing can be stored.
+func storageProblem(f *store.Failure, what string) *Problem {
+	p := problemf(http.StatusServiceUnavailable, "%s: events cannot be stored: %v", what, f)
+	p.Type, p.Cause = "urn:fengsui:problem:storage", string(f.Cause)
+	return p
 }
 
 // internal tells the log what happened, and the caller that something did.
@@ -439,6 +451,9 @@ func (c *Console) healthz(*http.Request, http.ResponseWriter) (any, error) {
 func (c *Console) readyz(r *http.Request, _ http.ResponseWriter) (any, error) {
 	if c.options.Ready != nil {
 		if err := c.options.Ready(r.Context()); err != nil {
+			if f, ok := errors.AsType[*store.Failure](err); ok {
+				return nil, storageProblem(f, "not ready")
+			}
 			return nil, problemf(http.StatusServiceUnavailable, "not ready: %v", err)
 		}
 	}

@@ -74,6 +74,8 @@ type stage struct {
 	cut   bool
 	conns map[net.Conn]bool
 	box   string
+
+	unlock func()
 }
 
 func newStage(t *testing.T) *stage {
@@ -135,6 +137,12 @@ func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 		for range 3 {
 			world.fix("car-02", time.Minute, 30.0991, 103.1290, 45)
 		}
+	case "/lock":
+		s.unlock = world.lock()
+		_ = world.db.Writable(r.Context()) // as an event would find out
+	case "/unlock": // and something is stored again
+		s.unlock()
+		world.health("box-01", nil)
 	case "/press":
 		kind, err := wire.ParseAlarmKind(q.Get("kind"))
 		if err != nil {

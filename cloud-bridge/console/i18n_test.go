@@ -54,6 +54,9 @@ func valued() map[string][]string {
 		v["state"] = append(v["state"], string(s))
 		v["group"] = append(v["group"], string(s))
 	}
+	for _, c := range store.Causes() {
+		v["storage"] = append(v["storage"], string(c))
+	}
 	for _, c := range incident.Codes() {
 		v["code"] = append(v["code"], string(c))
 	}

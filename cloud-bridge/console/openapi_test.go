@@ -143,7 +143,7 @@ func TestOpenAPIStream(t *testing.T) {
 	d := readDocument(t)
 	w := newWorld(t, nil)
 	events := follow(t, w.served())
-	want := map[string]string{"hello": "Hello", "incident": "Incident", "device": "Device", "refused": "Refused", "beat": "Hello"}
+	want := map[string]string{"hello": "Hello", "incident": "Incident", "device": "Device", "refused": "Refused", "beat": "Hello", "storage": "Storage"}
 	go func() {
 		w.press("box-01", wire.Panic, 0)
 		_, err := w.db.Commit(t.Context(), store.Batch{Refusals: []store.Refusal{{At: time.Now(), Topic: "x", Reason: "r", Size: 1}}})

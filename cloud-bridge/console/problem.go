@@ -30,6 +30,7 @@ type Problem struct {
 	Value  string `json:"value,omitempty"`
 	Want   string `json:"want,omitempty"`
 	State  string `json:"state,omitempty"`
+	Cause  string `json:"cause,omitempty"` // of a 503: one of store.Causes
 }
 
 // Error is the detail, so that a Problem can travel as an error.

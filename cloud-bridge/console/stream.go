@@ -48,6 +48,9 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 	refused := false // there is news of refused messages
 
 	err := out.write("hello", Hello{Time{time.Now()}, c.options.Version})
+	if err == nil {
+		err = out.write("storage", viewStorage(c.options.Store.Trouble()))
+	}
 	for err == nil {
 		select {
 		case <-r.Context().Done():
@@ -104,7 +107,10 @@ func collect(watcher *store.Watcher, first store.Change, refused bool) ([]store.
 func (c *Console) tell(ctx context.Context, out *eventWriter, changes []store.Change) error {
 	for _, change := range changes {
 		var value any
+		name := string(change.Kind)
 		switch change.Kind {
+		case store.TroubleChanged:
+			name, value = "storage", viewStorage(c.options.Store.Trouble())
 		case store.IncidentChanged:
 			i, err := c.options.Store.Incident(ctx, change.Incident)
 			if err != nil {
@@ -127,7 +133,7 @@ func (c *Console) tell(ctx context.Context, out *eventWriter, changes []store.Ch
 		default:
 			continue
 		}
-		if err := out.write(string(change.Kind), value); err != nil {
+		if err := out.write(name, value); err != nil {
 			return err
 		}
 	}

@@ -261,3 +261,41 @@ func TestStreamReaderThatStops(t *testing.T) {
 	var i console.Incident
 	next(t, events, "incident", &i)
 }
+
+// The desk is told that nothing can be stored, when it comes and while it is there; steps
+// are refused with the cause, and what is stored again is told too.
+func TestStorageTrouble(t *testing.T) {
+	w := newWorld(t, nil)
+	w.press("box-01", wire.Panic, 0)
+	storage := func(events <-chan event, want string) {
+		t.Helper()
+		for e := range events {
+			if e.name == "storage" {
+				if !strings.Contains(e.data, want) {
+					t.Errorf("storage %s: want %s", e.data, want)
+				}
+				return
+			}
+		}
+		t.Fatal("the stream ended")
+	}
+	url := w.served()
+	early := follow(t, url)
+	storage(early, `"ok":true,"cause":"","since":null`)
+	unlock := w.lock()
+	var p console.Problem
+	w.want(503, "POST", "/api/v1/incidents/1/acknowledge", `{"by":"Li"}`, &p)
+	if p.Type != "urn:fengsui:problem:storage" || p.Cause != "locked" {
+		t.Errorf("acknowledge: %+v", p)
+	}
+	w.want(503, "GET", "/readyz", "", &p)
+	if p.Cause != "locked" || !strings.Contains(p.Detail, "another process has locked the database") {
+		t.Errorf("readyz: %+v", p)
+	}
+	storage(early, `"ok":false,"cause":"locked"`)
+	storage(follow(t, url), `"ok":false,"cause":"locked"`)
+	unlock()
+	w.want(200, "POST", "/api/v1/incidents/1/acknowledge", `{"by":"Li"}`, nil)
+	w.want(200, "GET", "/readyz", "", nil)
+	storage(early, `"ok":true`)
+}

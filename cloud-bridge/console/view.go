@@ -221,6 +221,22 @@ type Refusal struct {
 	Size   int    `json:"size"`
 }
 
+// Storage says whether the centre can store events. Cause, Since and Detail are of the
+// trouble that keeps it from it.
+type Storage struct {
+	OK     bool   `json:"ok"`
+	Cause  string `json:"cause"`
+	Since  Time   `json:"since"`
+	Detail string `json:"detail"`
+}
+
+func viewStorage(t *store.Trouble) Storage {
+	if t == nil {
+		return Storage{OK: true}
+	}
+	return Storage{Cause: string(t.Cause), Since: Time{t.Since}, Detail: t.Error()}
+}
+
 // Hello is the data of the stream's hello and beat.
 type Hello struct {
 	Time    Time   `json:"time"`

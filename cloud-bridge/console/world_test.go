@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"crypto/ed25519"
+	"database/sql"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -24,6 +25,7 @@ type world struct {
 	t    testing.TB
 	desk *console.Console
 	db   *store.Store
+	file string // of db
 
 	mu    sync.Mutex
 	lanes map[string]*lane // by device and lane
@@ -55,7 +57,8 @@ var places = []struct {
 
 func newWorld(t testing.TB, change func(*console.Options)) *world {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "centre.db"), nil)
+	file := filepath.Join(t.TempDir(), "centre.db")
+	db, err := store.Open(t.Context(), file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +84,7 @@ func newWorld(t testing.TB, change func(*console.Options)) *world {
 			t.Error(err)
 		}
 	})
-	return &world{t: t, desk: desk, db: db, lanes: make(map[string]*lane)}
+	return &world{t: t, desk: desk, db: db, file: file, lanes: make(map[string]*lane)}
 }
 
 // send stores an event that the device captured age ago.
@@ -139,6 +142,24 @@ func (w *world) fix(device string, age time.Duration, lat, lon float64, course i
 func (w *world) health(device string, queue map[wire.Lane]uint64) {
 	w.t.Helper()
 	w.send(device, wire.Duty, 0, wire.NewHealth(time.Hour, "0.2.0", queue))
+}
+
+// lock has another connection hold the database, until the returned function is called.
+func (w *world) lock() (unlock func()) {
+	w.t.Helper()
+	other, err := sql.Open("sqlite", w.file)
+	if err == nil {
+		other.SetMaxOpenConns(1)
+		_, err = other.ExecContext(w.t.Context(), `PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE`)
+	}
+	if err != nil {
+		w.t.Error(err)
+	}
+	return func() {
+		if err := other.Close(); err != nil {
+			w.t.Error(err)
+		}
+	}
 }
 
 // do asks the desk and returns the answer with its body.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/store"
@@ -17,6 +18,7 @@ const (
 	retryLast  = 2 * time.Second
 
 	refusalsEvery = 200 * time.Millisecond // how often refusals are kept
+	logFailing    = time.Minute            // how often it is logged that the store refuses for the same cause
 )
 
 // commit is the one goroutine that writes to the store.
@@ -40,16 +42,22 @@ func (i *Ingester) commit(ctx context.Context) {
 
 // gather waits for something to commit: the alarms that are waiting, or else
 // whatever else is, or else nothing but refusals. What failed before is tried
-// again after a pause, or with the next alarm.
+// again after a pause, or with the next alarm unless the store refuses
+// everything. It is never more than a batch: meanwhile the queues fill up, and
+// the devices keep what finds no place there.
 func (i *Ingester) gather(ctx context.Context, flush <-chan time.Time, failed []item, pause time.Duration) (batch []item, ok bool) {
 	if len(failed) > 0 {
 		t := time.NewTimer(pause)
 		defer t.Stop()
+		alarms := i.alarms
+		if i.refusing || len(failed) >= maxBatch {
+			alarms = nil
+		}
 		select {
-		case it := <-i.alarms:
+		case it := <-alarms:
 			return i.more(append(failed, it), i.alarms), true
 		case <-t.C:
-			return i.more(i.more(failed, i.alarms), i.others), true
+			return i.again(failed), true
 		case <-ctx.Done():
 			return nil, false
 		}
@@ -69,6 +77,32 @@ func (i *Ingester) gather(ctx context.Context, flush <-chan time.Time, failed []
 	case <-ctx.Done():
 		return nil, false
 	}
+}
+
+// again makes a batch of what failed, alarms first, and of what is waiting.
+func (i *Ingester) again(failed []item) []item {
+	alarms, others := split(failed)
+	batch := i.more(alarms, i.alarms)
+	for _, it := range others {
+		if len(batch) >= maxBatch {
+			i.metrics.overflow.Inc() // the device has it
+			continue
+		}
+		batch = append(batch, it)
+	}
+	return i.more(batch, i.others)
+}
+
+// split parts the alarms of a batch from the rest.
+func split(batch []item) (alarms, others []item) {
+	for _, it := range batch {
+		if e := it.arrival.Event; e != nil && e.Lane == wire.Alarm {
+			alarms = append(alarms, it)
+		} else {
+			others = append(others, it)
+		}
+	}
+	return alarms, others
 }
 
 // more adds what is waiting in a queue, within the limits of a batch.
@@ -106,17 +140,24 @@ func (i *Ingester) write(ctx context.Context, batch []item) (failed []item) {
 	if len(batch) == 0 && len(refused) == 0 {
 		return nil
 	}
+	if i.refusing && i.cause == store.DiskFull { // an alarm may find room where a batch does not
+		alarms, others := split(batch)
+		if len(alarms) > 0 && len(others) > 0 && i.writeOnce(ctx, alarms, nil) == nil {
+			batch = others
+		}
+	}
 	err := i.writeOnce(ctx, batch, refused)
 	if err == nil {
-		i.failing.Store(nil)
+		i.stores()
 		return nil
 	}
 	i.refusals.putBack(refused)
 	if ctx.Err() != nil {
 		return nil
 	}
-	i.failing.Store(&err)
-	i.o.Log.Error("commit failed; nothing of it is acknowledged", "messages", len(batch), "error", err)
+	if i.fails(err, len(batch)); i.refusing {
+		return batch
+	}
 	stored := 0
 	for n, it := range batch {
 		if len(batch) > 1 && (stored > 0 || n < 2) {
@@ -130,7 +171,7 @@ func (i *Ingester) write(ctx context.Context, batch []item) (failed []item) {
 	if stored == 0 {
 		return failed // the store's trouble, not a message's
 	}
-	i.failing.Store(nil)
+	i.stores()
 	kept := failed[:0]
 	for _, it := range failed {
 		if it.tries++; it.tries < maxTries {
@@ -140,6 +181,29 @@ func (i *Ingester) write(ctx context.Context, batch []item) (failed []item) {
 		}
 	}
 	return kept
+}
+
+// fails notes that a commit failed, and whether the store refuses everything.
+// A store that goes on failing is not logged at every try.
+func (i *Ingester) fails(err error, messages int) {
+	f, refusing := errors.AsType[*store.Failure](err)
+	same := refusing && i.refusing && f.Cause == i.cause
+	if i.refusing = refusing; refusing {
+		i.cause = f.Cause
+	}
+	i.failing.Store(&err)
+	if now := time.Now(); !same || now.Sub(i.logged) >= logFailing {
+		i.logged = now
+		i.o.Log.Error("commit failed; nothing of it is acknowledged", "messages", messages, "error", err)
+	}
+}
+
+// stores notes that a commit succeeded.
+func (i *Ingester) stores() {
+	if i.failing.Swap(nil) != nil {
+		i.refusing = false
+		i.o.Log.Info("events are stored again")
+	}
 }
 
 func (it *item) device() string {

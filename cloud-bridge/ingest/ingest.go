@@ -75,6 +75,11 @@ type Ingester struct {
 	refusals refusals
 	down     *down
 	failing  atomic.Pointer[error] // of the last commit, while they fail
+
+	// Only touched by commit.
+	refusing bool        // the store refuses everything, whatever it is
+	cause    store.Cause // for that
+	logged   time.Time
 }
 
 // message is an uplink message as it came.

@@ -330,6 +330,48 @@ func TestStoreFails(t *testing.T) {
 	})
 }
 
+// While the store refuses everything, neither a batch nor what waits for one
+// grows, it is not tried more often, and the log is not filled; alarms are the
+// first that are stored afterwards.
+func TestRefusingIsBounded(t *testing.T) {
+	full, tries, largest := true, 0, 0
+	s := &shelf{refuses: func(b store.Batch) error {
+		if !full {
+			return nil
+		}
+		tries++
+		largest = max(largest, len(b.Arrivals))
+		return fmt.Errorf("commit: %w", &store.Failure{Cause: store.DiskFull, Err: errors.New("SQLITE_FULL")})
+	}}
+	bubble(t, s, func(t *testing.T, p *pipe, in *ingest.Ingester, metrics *prometheus.Registry) {
+		for seq := uint64(1); seq <= 3000; seq++ { // ten minutes
+			p.send(t, wire.Track, seq)
+			if seq%10 == 0 {
+				p.send(t, wire.Alarm, seq)
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		synctest.Wait()
+		s.mu.Lock()
+		if largest > 256 || tries < 300 || tries > 700 { // every 2 s, the alarms and then all
+			t.Errorf("tried %d times, with at most %d events: want 300 to 700 times and at most 256", tries, largest)
+		}
+		full = false
+		s.mu.Unlock()
+		if f, ok := errors.AsType[*store.Failure](in.Ready()); !ok || f.Cause != store.DiskFull {
+			t.Errorf("ready: %v: want the disk to be full", in.Ready())
+		}
+		time.Sleep(5 * time.Second)
+		first := s.committed()[0]
+		if len(first) != 256 || first[0] != "alarm 10" {
+			t.Errorf("%d events stored first, beginning with %v", len(first), first[:3])
+		}
+		if err := in.Ready(); err != nil {
+			t.Errorf("not ready: %v", err)
+		}
+	})
+}
+
 // A notice goes out at once and after 1, 2, 4 … 30 seconds; a hello has it
 // sent at once and begins anew; an answer ends it.
 func TestNoticeSchedule(t *testing.T) {

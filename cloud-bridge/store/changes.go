@@ -10,6 +10,7 @@ const (
 	IncidentChanged ChangeKind = "incident" // ID is the incident's
 	DeviceChanged   ChangeKind = "device"   // Device is its id
 	RefusedChanged  ChangeKind = "refused"
+	TroubleChanged  ChangeKind = "trouble"
 	NoticeChanged   ChangeKind = "notice" // Device has another pending notice, or one fewer
 )
 

@@ -14,6 +14,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -33,6 +34,10 @@ var migrations embed.FS
 // readers is how many queries may run at once beside the writer.
 const readers = 4
 
+// lockWait is how long a transaction waits for another process that holds the
+// database, such as one that registers a device.
+const lockWait = 2 * time.Second
+
 // probeEvery is how old an answer of [Store.Writable] may be.
 const probeEvery = time.Second
 
@@ -44,11 +49,8 @@ type Store struct {
 	write    *sql.DB  // one connection
 	queries  sync.Map // text → *sql.Stmt of read
 
-	probe struct {
-		mu  sync.Mutex
-		at  time.Time
-		err error
-	}
+	dir    string // of the file
+	health health
 
 	mu     sync.Mutex // held by the writer
 	writer *writer    // nil until needed, and after a failure
@@ -72,17 +74,17 @@ func Open(ctx context.Context, file string, now func() time.Time) (*Store, error
 	}
 	dsn := func(extra ...string) string {
 		q := url.Values{"_pragma": append([]string{
-			"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+			fmt.Sprintf("busy_timeout(%d)", lockWait.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 		}, extra...)}
 		return (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String()
 	}
-	s := &Store{now: now}
+	s := &Store{now: now, dir: filepath.Dir(abs)}
 	if s.write, err = sql.Open("sqlite", dsn("cache_size(-16384)", "wal_autocheckpoint(2000)")); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.write.SetMaxOpenConns(1)
 	if err := s.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", file, err), s.write.Close())
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", file, s.failure(err)), s.write.Close())
 	}
 	if s.read, err = sql.Open("sqlite", dsn("query_only(1)")); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.write.Close())
@@ -115,19 +117,6 @@ func (s *Store) Shut() error {
 	return errors.Join(s.read.Close(), s.write.Close())
 }
 
-// Writable returns nil when a transaction can be written and synced now. The
-// answer may be a second old, so that asking often does not hold up events.
-func (s *Store) Writable(ctx context.Context) error {
-	s.probe.mu.Lock()
-	defer s.probe.mu.Unlock()
-	if now := s.now(); now.Sub(s.probe.at).Abs() >= probeEvery {
-		s.probe.at, s.probe.err = now, s.update(context.WithoutCancel(ctx), func(t *tx) error {
-			return t.exec(`INSERT INTO probe (probe, at) VALUES (1, ?) ON CONFLICT (probe) DO UPDATE SET at = excluded.at`, now.UnixMilli())
-		})
-	}
-	return s.probe.err
-}
-
 // prepare returns the prepared statement of a reading query, whose text is one
 // of a few.
 func (s *Store) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
@@ -136,7 +125,7 @@ func (s *Store) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
 	}
 	made, err := s.read.PrepareContext(ctx, text)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, fmt.Errorf("store: %w", s.failure(err))
 	}
 	if v, ok := s.queries.LoadOrStore(text, made); ok {
 		made.Close()
@@ -153,7 +142,7 @@ func (s *Store) query(ctx context.Context, text string, args ...any) (*sql.Rows,
 	}
 	rows, err := st.QueryContext(ctx, args...)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, fmt.Errorf("store: %w", s.failure(err))
 	}
 	return rows, nil
 }
@@ -210,8 +199,13 @@ type tx struct {
 }
 
 // update runs f in a transaction. When f, or the commit, fails, nothing is
-// changed, and the writer's connection is made anew for the next.
-func (s *Store) update(ctx context.Context, f func(*tx) error) (err error) {
+// changed, and the writer's connection is made anew for the next. An error of
+// the database itself is a [Failure].
+func (s *Store) update(ctx context.Context, f func(*tx) error) error {
+	return s.judge(s.transact(ctx, f))
+}
+
+func (s *Store) transact(ctx context.Context, f func(*tx) error) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -240,7 +234,9 @@ func (s *Store) update(ctx context.Context, f func(*tx) error) (err error) {
 		err = t.exec(`COMMIT`)
 	}
 	if err != nil {
-		s.discard()
+		if _, ours := errors.AsType[*Failure](s.failure(err)); ours || t.exec(`ROLLBACK`) != nil {
+			s.discard()
+		}
 		return err
 	}
 	s.watchers.tell(t.changes)
@@ -248,7 +244,7 @@ func (s *Store) update(ctx context.Context, f func(*tx) error) (err error) {
 }
 
 // discard closes the writer's connection, which rolls back what it has begun.
-// The caller holds mu.
+// What it knew of the file may be wrong by now. The caller holds mu.
 func (s *Store) discard() {
 	if s.writer == nil {
 		return
@@ -256,9 +252,8 @@ func (s *Store) discard() {
 	for _, st := range s.writer.stmts {
 		st.Close()
 	}
-	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
-	defer stop()
-	_, _ = s.writer.conn.ExecContext(ctx, `ROLLBACK`) // fails when nothing was begun
+	// A connection that is only closed goes back to its pool.
+	_ = s.writer.conn.Raw(func(any) error { return driver.ErrBadConn })
 	s.writer.conn.Close()
 	s.writer = nil
 }

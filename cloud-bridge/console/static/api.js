@@ -46,7 +46,7 @@ export const post = (path, body) =>
 const silence = 12_000;
 
 // follow keeps the stream open for ever. It calls on.hello at each (re)connect,
-// on.change(kind, object) for each change, and on.lost(since) once when the link is
+// on.storage(state) after it and when that changes, on.change(kind, object) for each change, and on.lost(since) once when the link is
 // lost, with the last moment (by this machine's clock) at which all was known.
 export function follow(on) {
   let source, heard, watch, lost = false, attempt = 0;
@@ -80,6 +80,10 @@ export function follow(on) {
     source.addEventListener("beat", (e) => {
       alive();
       setCentreClock(parse(e.data).time);
+    });
+    source.addEventListener("storage", (e) => {
+      alive();
+      on.storage(parse(e.data));
     });
     for (const kind of ["incident", "device", "refused"]) {
       source.addEventListener(kind, (e) => {

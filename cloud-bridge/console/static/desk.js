@@ -9,7 +9,7 @@ import * as map from "./map.js";
 import { devices, group, incidents, putDevice, putIncident, states } from "./model.js";
 import * as queue from "./queue.js";
 import * as sound from "./sound.js";
-import { boot, clock, now, setCentreClock, span, t, tickAll } from "./text.js";
+import { boot, clock, now, setCentreClock, span, t, tickAll, tx } from "./text.js";
 
 let selected = null; // an incident's id
 let device = null; // or a device's
@@ -84,7 +84,7 @@ function chooseDevice(id) {
 
 function title() {
   const open = group("open");
-  const lost = staleSince === null ? "" : t("title.lost");
+  const lost = staleSince !== null ? t("title.lost") : storage.ok ? "" : t("title.storage");
   document.title = lost + (open.length ? t("title.open", { n: open.length, name: queue.name(open[0]) }) : t("app.title"));
 }
 
@@ -132,9 +132,22 @@ drawSound();
 
 let staleSince = null, nextTry = 0, lastWarning = 0, outdated = false;
 
+// Whether the centre can store events: while it cannot, no new alarm comes to this page.
+let storage = { ok: true };
+
+function drawStorage() {
+  $("storage").hidden = storage.ok;
+  if (storage.ok) return;
+  const text = t("storage.trouble", { cause: tx("storage", storage.cause) });
+  if ($("storage-text").textContent !== text) $("storage-text").textContent = text; // said once
+  $("storage-text").title = storage.detail;
+  $("storage-since").replaceChildren(t("storage.since", { at: clock(storage.since) }));
+}
+
 // A person who does not look at the page must still learn that it would not ring.
 function warn() {
-  if (staleSince === null || now() - staleSince < 5000 || Date.now() - lastWarning < 30_000) return;
+  const since = staleSince ?? (storage.ok ? null : Date.parse(storage.since));
+  if (since === null || now() - since < 5000 || Date.now() - lastWarning < 30_000) return;
   lastWarning = Date.now();
   sound.warn();
 }
@@ -227,6 +240,11 @@ follow({
   hello(hello) {
     outdated = hello.version !== boot.version;
     fetchAll();
+  },
+  storage(state) {
+    storage = state;
+    drawStorage();
+    title();
   },
   change(kind, object) {
     if (waiting) waiting.push([kind, object]);

@@ -79,6 +79,7 @@ function fault(error, plain = false) {
   line.hidden = !error;
   line.textContent = !error ? "" : plain ? error.message
     : error.status === 0 ? t("error.unreachable")
+    : error.problem.cause ? t("error.storage", { cause: tx("storage", error.problem.cause) })
     : error.status === 409 ? t("error.conflict", { state: tx("state", error.problem.state ?? "") })
     : t("error.refused", { status: error.status, detail: error.message });
 }

@@ -71,8 +71,8 @@ async function check(name, run) {
 }
 
 const words = {
-  en: { live: "Live", lost: "Not live", panic: "Panic", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", lostTitle: "NOT LIVE", missing: "missing: 5, given up by the device: 3", fewer: "missing: 2,", open: "Not yet arrived", restarted: "the storage was damaged" },
-  "zh-CN": { live: "实时", lost: "非实时", panic: "紧急求助", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", lostTitle: "【非实时】", missing: "缺失 5 条、设备舍弃 3 条", fewer: "缺失 2 条、", open: "尚未到达", restarted: "存储损坏" },
+  en: { live: "Live", lost: "Not live", panic: "Panic", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", lostTitle: "NOT LIVE", missing: "missing: 5, given up by the device: 3", fewer: "missing: 2,", open: "Not yet arrived", restarted: "the storage was damaged", trouble: "The centre cannot store anything: another program holds its database.", troubleTitle: "NOT STORING", notDone: "Not done: another program" },
+  "zh-CN": { live: "实时", lost: "非实时", panic: "紧急求助", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", lostTitle: "【非实时】", missing: "缺失 5 条、设备舍弃 3 条", fewer: "缺失 2 条、", open: "尚未到达", restarted: "存储损坏", trouble: "中心无法存储任何数据：数据库被其他程序占用。", troubleTitle: "【无法存储】", notDone: "未完成：数据库" },
 };
 
 for (const [lang, w] of Object.entries(words)) {
@@ -233,6 +233,41 @@ for (const [lang, w] of Object.entries(words)) {
     await visible(phone.page, ".card.open");
     assert.deepEqual(phone.wrong, []);
     await phone.context.close();
+  });
+}
+
+for (const [lang, w] of Object.entries(words)) {
+  await check(`${lang}: a centre that cannot store says so, and why`, async () => {
+    await tell("/reset");
+    await tell("/press?device=box-01&kind=panic");
+    const s = await open({ lang });
+    const { page } = s;
+    await page.locator("#link[data-state=live]").waitFor();
+    assert.ok(!(await page.locator("#storage").isVisible()));
+    await tell("/lock");
+    await visible(page, "#storage");
+    assert.ok((await text(page, "#storage")).includes(w.trouble));
+    assert.match(await text(page, "#storage-since"), /\d\d:\d\d:\d\d/);
+    assert.ok((await page.title()).startsWith(w.troubleTitle));
+    s.offline = true; // The browser logs a 503 as an error.
+    await page.fill("#by", "Li");
+    await page.click("#do-acknowledge");
+    await visible(page, "#act-error");
+    assert.ok((await text(page, "#act-error")).includes(w.notDone));
+    await shot(page, `${lang}-1366-storage`);
+    await accessible(page, "with no storage");
+    const late = await open({ lang, width: 390, height: 844 });
+    await visible(late.page, "#storage");
+    await shot(late.page, `${lang}-phone-storage`);
+    assert.deepEqual(late.wrong, []);
+    await late.context.close();
+    await tell("/unlock");
+    await page.locator("#storage").waitFor({ state: "hidden" });
+    assert.ok(!(await page.title()).startsWith(w.troubleTitle));
+    await page.click("#do-acknowledge");
+    await visible(page, ".badge.state.acknowledged");
+    assert.deepEqual(s.wrong, []);
+    await s.context.close();
   });
 }
 
