@@ -129,7 +129,7 @@ func SpoolPath(cfg *config.Config) string { return filepath.Join(cfg.Data, "spoo
 func (a *Agent) Run(ctx context.Context) (err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	a.spool, err = spool.Recover(SpoolPath(a.cfg), spool.Options{Log: a.log}, func(path string) error {
+	a.spool, err = spool.Recover(SpoolPath(a.cfg), spool.Options{MaxSize: int64(a.cfg.Spool.LimitMiB) << 20, Log: a.log}, func(path string) error {
 		return spool.CheckIn(ctx, a.opt.CheckSpool, path)
 	})
 	if err != nil {

@@ -103,13 +103,19 @@ func (w *world) receive(topic string, msg []byte) {
 			return
 		}
 		stream = h.Stream
+		for l, win := range h.Window {
+			if win.Oldest-1 > w.upTo[l] {
+				w.upTo[l] = win.Oldest - 1
+				delete(w.last, l)
+			}
+		}
 	} else {
 		e, err := wire.Open(msg, w.pub)
 		if err != nil {
 			w.t.Error(err)
 			return
 		}
-		w.events[fmt.Sprintf("%v %06d", e.Lane, e.Seq)] = e
+		w.events[eventKey(e.Lane, e.Seq)] = e
 		if e.Seq == w.upTo[e.Lane]+1 {
 			w.upTo[e.Lane]++
 			w.last[e.Lane] = wire.HashOf(msg)
@@ -122,6 +128,8 @@ func (w *world) receive(topic string, msg []byte) {
 	}
 	w.down(&wire.Ack{Stream: stream, UpTo: upTo, Hash: maps.Clone(w.last)})
 }
+
+func eventKey(l wire.Lane, seq uint64) string { return fmt.Sprintf("%v %06d", l, seq) }
 
 func (w *world) down(b wire.DownBody) {
 	msg, err := wire.SealDown(&wire.Down{Device: "box-01", Body: b}, centreKey)

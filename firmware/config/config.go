@@ -49,6 +49,7 @@ type Config struct {
 	Fingerprint *Fingerprint      `yaml:"fingerprint"`
 	Track       Track             `yaml:"track"`
 	Health      Health            `yaml:"health"`
+	Spool       Spool             `yaml:"spool"`
 }
 
 // Centre is where the device reports to.
@@ -168,6 +169,13 @@ type Health struct {
 	Every Duration `yaml:"every" min:"5s" max:"10m"`
 }
 
+// Spool says how much the device may keep for the centre.
+type Spool struct {
+	// LimitMiB is the most that its file may take; 128 at most where addresses
+	// have 32 bits.
+	LimitMiB int `yaml:"limit_mib" min:"4" max:"4096"`
+}
+
 // Load reads and checks a file. The error is that of the file, or a
 // *strictyaml.Error.
 func Load(path string) (*Config, error) {
@@ -191,6 +199,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	c := &Config{
 		Track:  Track{Batch: 60, CloseAfter: Duration(5 * time.Second), Still: Duration(30 * time.Second)},
 		Health: Health{Every: Duration(30 * time.Second)},
+		Spool:  Spool{LimitMiB: 64},
 	}
 	if err := strictyaml.Decode(name, data, c); err != nil {
 		return nil, err

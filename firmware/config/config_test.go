@@ -116,7 +116,7 @@ func TestEveryBoardServesItsProfiles(t *testing.T) {
 	}
 }
 
-const keys = "device, profile, data, board, drill, centre, buttons, lamps, siren, gps, fingerprint, track, health"
+const keys = "device, profile, data, board, drill, centre, buttons, lamps, siren, gps, fingerprint, track, health, spool"
 
 // Every message, word for word.
 func TestRefusals(t *testing.T) {
