@@ -177,8 +177,8 @@ func (b *boots) between(boot uint64, mono int64) (timing, bool) {
 	}
 	rest := own.mono - mono // of this boot
 	hi := own.offset + drift(own.mono) + mono
-	if b.until != math.MaxInt64 {
-		hi = min(hi, b.until-rest)
+	if b.until != math.MaxInt64 { // it may have gone on in the same run
+		hi = min(hi, b.until+mono)
 	}
 	for _, n := range b.order[i+1:] {
 		cs := b.by[n]

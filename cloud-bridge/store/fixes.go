@@ -67,9 +67,11 @@ func (t *tx) track(d *device, st *stream, a *Arrival, b *wire.TrackBatch, row in
 // A placed fix is one with its place in the order of capture.
 type placed struct {
 	Fix
-	stream    int64
-	boot, seq uint64
-	n         int
+	stream int64
+	boot   uint64
+	mono   int64 // of the event
+	seq    uint64
+	n      int
 }
 
 // Track returns a device's fixes of from ≤ time < to; a zero time is no bound.
@@ -91,7 +93,7 @@ func (s *Store) Track(ctx context.Context, device string, from, to time.Time, li
 	if limit > 0 {
 		n = int64(limit)
 	}
-	rows, err := s.query(ctx, `SELECT e.stream, e.boot, e.seq, f.n, f.at, f.lat_e6, f.lon_e6, f.alt, f.speed, f.course, f.hdop, f.flags
+	rows, err := s.query(ctx, `SELECT e.stream, e.boot, e.mono, e.seq, f.n, f.at, f.lat_e6, f.lon_e6, f.alt, f.speed, f.course, f.hdop, f.flags
 		FROM (SELECT * FROM fixes WHERE device = ? AND at >= ? AND at < ? ORDER BY at DESC, event DESC, n DESC LIMIT ?) f
 		JOIN events e ON e.event = f.event`, num, lo, hi, n)
 	if err != nil {
@@ -101,7 +103,7 @@ func (s *Store) Track(ctx context.Context, device string, from, to time.Time, li
 	err = each(rows, func(scan func(...any) error) (bool, error) {
 		var p placed
 		var f wire.TrackFix
-		err := scan(&p.stream, &p.boot, &p.seq, &p.n, &f.Time, &f.LatE6, &f.LonE6, &f.Alt, &f.Speed, &f.Course, &f.HDOP, &f.Flags)
+		err := scan(&p.stream, &p.boot, &p.mono, &p.seq, &p.n, &f.Time, &f.LatE6, &f.LonE6, &f.Alt, &f.Speed, &f.Course, &f.HDOP, &f.Flags)
 		p.Fix = fixOf(&f)
 		all = append(all, p)
 		return true, err
@@ -131,7 +133,7 @@ func (s *Store) Track(ctx context.Context, device string, from, to time.Time, li
 }
 
 func (p placed) compare(q placed) int {
-	for _, d := range [...]int64{p.stream - q.stream, int64(p.boot) - int64(q.boot), int64(p.seq) - int64(q.seq), int64(p.n) - int64(q.n)} {
+	for _, d := range [...]int64{p.stream - q.stream, int64(p.boot) - int64(q.boot), p.mono - q.mono, int64(p.seq) - int64(q.seq), int64(p.n) - int64(q.n)} {
 		if d != 0 {
 			return int(d>>63) | 1
 		}
@@ -142,7 +144,7 @@ func (p placed) compare(q placed) int {
 // undated returns the fixes whose times the device doubted, those that can be
 // dated.
 func (s *Store) undated(ctx context.Context, device int64) ([]placed, error) {
-	rows, err := s.query(ctx, `SELECT u.stream, st.id, u.boot, e.seq, u.n, u.mono, e.received_at,
+	rows, err := s.query(ctx, `SELECT u.stream, st.id, u.boot, e.mono, e.seq, u.n, u.mono, e.received_at,
 		u.lat_e6, u.lon_e6, u.alt, u.speed, u.course, u.hdop, u.flags
 		FROM undated u JOIN streams st ON st.stream = u.stream JOIN events e ON e.event = u.event WHERE u.device = ?`, device)
 	if err != nil {
@@ -158,7 +160,7 @@ func (s *Store) undated(ctx context.Context, device int64) ([]placed, error) {
 		var id []byte
 		var mono int64
 		var at sql.NullInt64
-		if err := scan(&p.stream, &id, &p.boot, &p.seq, &p.n, &mono, &at,
+		if err := scan(&p.stream, &id, &p.boot, &p.mono, &p.seq, &p.n, &mono, &at,
 			&f.LatE6, &f.LonE6, &f.Alt, &f.Speed, &f.Course, &f.HDOP, &f.Flags); err != nil {
 			return false, err
 		}

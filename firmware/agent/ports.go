@@ -97,6 +97,10 @@ func (a *Agent) uplinkOptions(ctx context.Context) uplink.Options {
 		OnAck: func(stream wire.StreamID, l wire.Lane, upTo uint64) {
 			a.post(ctx, a.other, func() { a.committed(stream, l, upTo) })
 		},
+		OnCentreTime: func(at time.Time, roundTrip time.Duration) {
+			now := a.clock.Mono()
+			a.clock.FromCentre(at, now-roundTrip, now)
+		},
 		OnOther: func(detail string) {
 			stream := a.spool.Stream()
 			a.post(ctx, a.other, func() { a.rolledBack(stream, detail) })

@@ -84,7 +84,7 @@ func (a *Agent) giveUp(p spool.Part, l wire.Lane, oldest uint64, recs []spool.Re
 		give.Events++
 	}
 	give.Fixes = uint64(len(thin.fixes))
-	if b := thin.batch(); b != nil {
+	if b := thin.batch(p.Stream() == a.spool.Stream()); b != nil {
 		give.Why = wire.DropThinned
 		give.Fixes -= uint64(len(b.Fixes))
 		entries = append(entries, spool.Entry{Lane: l, Build: a.seal(a.stampOf(thin.last), l, b)})
@@ -95,12 +95,13 @@ func (a *Agent) giveUp(p spool.Part, l wire.Lane, oldest uint64, recs []spool.Re
 
 // stampOf returns the moment of a stored event, for another one that stands in
 // its place. Boots are counted within a stream: of another one the moment is
-// that of now.
+// that of now, wall time and all, since the two date each other.
 func (a *Agent) stampOf(e *wire.Event) stamp {
-	at := stamp{e.Boot, e.Mono, e.Wall, e.Officer}
-	if e.Stream != a.spool.Stream() {
-		at.boot, at.mono = 0, a.clock.Mono()
+	if e.Stream == a.spool.Stream() {
+		return stamp{e.Boot, e.Mono, e.Wall, e.Officer}
 	}
+	at := a.stamp()
+	at.officer = e.Officer
 	return at
 }
 
@@ -108,7 +109,12 @@ func (a *Agent) stampOf(e *wire.Event) stamp {
 func seen(r *wire.DroppedRange, e *wire.Event) {
 	first, last := e.Wall.UnixMilli, e.Wall.UnixMilli
 	if b, ok := e.Body.(*wire.TrackBatch); ok {
-		first, last = b.Fixes[0].Time, b.Fixes[len(b.Fixes)-1].Time
+		if f := b.Fixes[0]; f.Flags&wire.DoubtTime == 0 {
+			first = f.Time
+		}
+		if f := b.Fixes[len(b.Fixes)-1]; f.Flags&wire.DoubtTime == 0 {
+			last = f.Time
+		}
 	}
 	if r.First == 0 || first < r.First {
 		r.First = first
@@ -136,14 +142,20 @@ func (t *thinner) take(e *wire.Event, b *wire.TrackBatch) bool {
 }
 
 // batch returns every second fix, or nil when there are too few of them or they
-// were thinned enough.
-func (t *thinner) batch() *wire.TrackBatch {
+// were thinned enough. A fix of another stream whose only time is that of its
+// boot is not one of them.
+func (t *thinner) batch(ours bool) *wire.TrackBatch {
 	if len(t.fixes) < 2 || 2*t.level > thinMost {
 		return nil
 	}
 	b := &wire.TrackBatch{Thinned: 2 * t.level}
 	for i := 0; i < len(t.fixes); i += 2 {
-		b.Fixes = append(b.Fixes, t.fixes[i])
+		if f := t.fixes[i]; ours || f.Flags&wire.DoubtTime == 0 {
+			b.Fixes = append(b.Fixes, f)
+		}
+	}
+	if len(b.Fixes) == 0 {
+		return nil
 	}
 	return b
 }
