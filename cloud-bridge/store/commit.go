@@ -158,7 +158,8 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 	return nil
 }
 
-// greet notes what a device will never send and that it is alive.
+// greet notes what a device will never send and, from a hello that is no old
+// one, that it is alive.
 func (t *tx) greet(g *Greeting) error {
 	h := g.Hello
 	d, err := t.device(h.Device)
@@ -172,13 +173,22 @@ func (t *tx) greet(g *Greeting) error {
 	if err := t.helloClue(st, h, g.Received); err != nil {
 		return err
 	}
-	d.heard(g.Received)
-	d.firmware = h.Firmware
-	t.change(Change{Kind: DeviceChanged, Device: d.id})
+	news, err := t.news(st, h)
+	if err != nil {
+		return err
+	}
+	if news {
+		d.heard(g.Received)
+		d.firmware = h.Firmware
+		t.change(Change{Kind: DeviceChanged, Device: d.id})
+	}
 	for _, lane := range wire.Lanes() {
 		if w, ok := h.Window[lane]; ok {
 			if err := t.window(st, lane, w, g.Received); err != nil {
 				return err
+			}
+			if st.lane(lane).changed {
+				t.change(Change{Kind: DeviceChanged, Device: d.id})
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -13,7 +14,22 @@ type stream struct {
 	owner int64 // the device's number
 	id    wire.StreamID
 	lanes map[wire.Lane]*lane
+	said  *moment     // the latest that a hello named; nil before the first
 	kept  []wire.Hash // of events that came in this transaction and took no number
+}
+
+// moment is one of a device's clock, which no later boot goes behind.
+type moment struct{ boot, mono uint64 }
+
+// news says whether a hello is later than every one before it of its stream,
+// and remembers it. One that is not may be a recording.
+func (t *tx) news(st *stream, h *wire.Hello) (bool, error) {
+	if m := st.said; m != nil && (h.Boot < m.boot || h.Boot == m.boot && h.MonoMs <= m.mono) {
+		return false, nil
+	}
+	st.said = &moment{h.Boot, h.MonoMs}
+	return true, t.exec(`UPDATE streams SET said_boot = ?, said_mono = ? WHERE stream = ?`,
+		int64(h.Boot), int64(h.MonoMs), st.num)
 }
 
 // lane is how far a lane has come in. All of it follows from which events are
@@ -43,9 +59,13 @@ func (t *tx) stream(d *device, id wire.StreamID, received time.Time) (*stream, e
 		return st, nil
 	}
 	st := &stream{owner: d.num, id: id, lanes: make(map[wire.Lane]*lane)}
-	found, err := t.row(`SELECT stream FROM streams WHERE device = ? AND id = ?`, []any{d.num, id[:]}, []any{&st.num})
+	var boot, mono sql.NullInt64
+	found, err := t.row(`SELECT stream, said_boot, said_mono FROM streams WHERE device = ? AND id = ?`, []any{d.num, id[:]}, []any{&st.num, &boot, &mono})
 	if err != nil {
 		return nil, err
+	}
+	if boot.Valid {
+		st.said = &moment{uint64(boot.Int64), uint64(mono.Int64)}
 	}
 	if found {
 		err = t.rows(`SELECT lane, up_to, highest, hash, known, told, oldest, dropped_to, duplicates FROM lanes WHERE stream = ?`,

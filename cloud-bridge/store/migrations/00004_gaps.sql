@@ -56,6 +56,10 @@ CREATE TABLE starts (
 ALTER TABLE streams ADD COLUMN heard_at INTEGER; -- first
 UPDATE streams SET heard_at = (SELECT min(e.received_at) FROM events e WHERE e.device = streams.device AND e.stream = streams.stream);
 
+-- the latest moment of the device's clock that a hello named; NULL before the first
+ALTER TABLE streams ADD COLUMN said_boot INTEGER;
+ALTER TABLE streams ADD COLUMN said_mono INTEGER;
+
 ALTER TABLE lanes ADD COLUMN hash BLOB;                             -- of the event that up_to names; NULL when none is stored there
 ALTER TABLE lanes ADD COLUMN known INTEGER NOT NULL DEFAULT 0;      -- each number up to here is stored or in a hole
 ALTER TABLE lanes ADD COLUMN told INTEGER NOT NULL DEFAULT 0;       -- the highest number that the device has given an event
