@@ -379,8 +379,9 @@ type (
 		Coordinates any    `json:"coordinates"`
 	}
 	trackProperties struct {
-		Device string `json:"device"`
-		Times  []Time `json:"times"`
+		Device        string  `json:"device"`
+		Times         []Time  `json:"times"`
+		UncertaintyMS []int64 `json:"uncertainty_ms"`
 	}
 )
 
@@ -416,6 +417,7 @@ func (c *Console) getTrack(r *http.Request, w http.ResponseWriter) (any, error) 
 			}
 			line = append(line, at)
 			f.Properties.Times = append(f.Properties.Times, Time{fix.Time})
+			f.Properties.UncertaintyMS = append(f.Properties.UncertaintyMS, fix.Within.Milliseconds())
 		}
 		f.Geometry = geometry{"LineString", line}
 		if len(line) == 1 { // A line has two points or more (section 3.1.4).

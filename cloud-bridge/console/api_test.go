@@ -65,7 +65,7 @@ func TestIncidentWithoutTimeOrPlace(t *testing.T) {
 		func(e *wire.Event) { e.Wall = wire.Wall{}; e.Drill = true; e.Officer = "P-1001" })
 	_, body := w.do("GET", "/api/v1/incidents", "")
 	for _, want := range []string{
-		`"pressed_at":{"time":null,"source":"none","uncertainty_ms":0}`, `"position":null`, `"missing":["time","position"]`,
+		`"pressed_at":{"time":null,"source":"none","uncertainty_ms":0,"corrected":false,"original":null}`, `"delay":null`, `"position":null`, `"missing":["time","position"]`,
 		`"kind":"kind(77)"`, `"silent":true`, `"drill":true`, `"officer":"P-1001"`, `"acknowledged":null`, `"cleared":null`,
 	} {
 		if !strings.Contains(string(body), want) {

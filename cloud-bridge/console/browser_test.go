@@ -235,16 +235,23 @@ func seedBusy(w *world) {
 		w.send("box-02", wire.Alarm, 95*time.Second, &wire.AlarmRaised{Alarm: fire, Kind: wire.Fire, Button: "fire", Press: press + 1})
 	}
 	w.send("box-05", wire.Alarm, 0, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Medical, Button: "medical", Press: 1},
-		func(e *wire.Event) { e.Wall = wire.Wall{} })
+		func(e *wire.Event) { e.Wall, e.Stream = wire.Wall{}, wire.StreamID{9} }) // of which nothing else is known
 	w.press("box-03", wire.Medical, 21*time.Minute)
 	w.send("box-04", wire.Alarm, 5*time.Second, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: "panic", Press: 1},
-		func(e *wire.Event) { e.Drill = true; e.Wall.Uncertainty = 90 * time.Second })
+		func(e *wire.Event) { e.Drill, e.Boot, e.Wall.Uncertainty = true, 2, 90*time.Second })
 	w.send("car-02", wire.Alarm, 20*time.Second, &wire.AlarmRaised{
 		Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: "panic", Press: 1,
 		Position: &wire.Position{LatE7: 300_991_000, LonE7: 1_031_290_000, AgeMs: 4000, HDOP: 9},
 	},
 		func(e *wire.Event) { e.Officer = "P-1002" })
 	w.press("box-06", wire.Fire, 50*time.Minute)
+	// A box that was started in 1970 by its clock, and one whose first boot somebody cut.
+	w.send("box-05", wire.Alarm, 4*time.Minute, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Fire, Button: "fire", Press: 1},
+		func(e *wire.Event) { e.Wall = wire.Wall{UnixMilli: e.Mono.Milliseconds()} })
+	w.send("box-06", wire.Alarm, 0, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Medical, Button: "medical", Press: 1},
+		func(e *wire.Event) {
+			e.Boot, e.Mono, e.Wall = 2, 3*time.Second, wire.Wall{UnixMilli: 3_471_292_800_000}
+		})
 	step := func(id int, verb, body string) {
 		w.want(200, "POST", fmt.Sprintf("/api/v1/incidents/%d/%s", id, verb), body, nil)
 	}

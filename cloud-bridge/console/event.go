@@ -19,7 +19,7 @@ func viewEvent(row *store.EventRow) (*Event, error) {
 	}
 	return &Event{
 		ID: strconv.FormatInt(row.ID, 10), Stream: e.Stream.String(), Lane: e.Lane.String(), Seq: e.Seq,
-		Boot: e.Boot, MonoMS: e.Mono.Milliseconds(), Wall: viewWall(e.Wall), Officer: e.Officer, Drill: e.Drill,
+		Boot: e.Boot, MonoMS: e.Mono.Milliseconds(), Wall: viewWall(e.Wall), OccurredAt: viewMoment(row.When), Officer: e.Officer, Drill: e.Drill,
 		Type: e.Body.Type().String(), Body: body, ReceivedAt: Time{row.Received},
 	}, nil
 }
@@ -104,6 +104,9 @@ func viewTrackFix(f *wire.TrackFix) map[string]any {
 		if f.Flags&flag != 0 {
 			m[name] = value
 		}
+	}
+	if f.Flags&wire.DoubtTime != 0 { // the time is the receiver's word only
+		m["doubted"], m["mono_ms"] = true, f.Mono
 	}
 	given(wire.HasAlt, "alt", float64(f.Alt))
 	given(wire.HasSpeed, "speed", float64(f.Speed)/10)

@@ -36,7 +36,7 @@ func catalogue(t *testing.T, lang string) map[string]string {
 func valued() map[string][]string {
 	v := map[string][]string{
 		"kind":        {wire.Panic.String(), wire.Fire.String(), wire.Medical.String()},
-		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String()},
+		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String(), wire.WallCentre.String()},
 		"missing":     {incident.MissingTime, incident.MissingPosition},
 		"device_kind": {string(store.AlarmBox), string(store.PatrolCar)},
 		"why":         store.Whys(),

@@ -34,6 +34,20 @@ type Stamp struct {
 	UncertaintyMS int64  `json:"uncertainty_ms"`
 }
 
+// Moment is when something happened at a device, as well as the centre knows it now.
+// Original is what the device said, where the centre has put that right.
+type Moment struct {
+	Stamp
+	Corrected bool   `json:"corrected"`
+	Original  *Stamp `json:"original"`
+}
+
+// Delay is from a press to its arrival; it is never negative, whatever the clocks say.
+type Delay struct {
+	MS            int64 `json:"ms"`
+	UncertaintyMS int64 `json:"uncertainty_ms"`
+}
+
 // Incident is one alarm and what was done about it.
 type Incident struct {
 	ID           string    `json:"id"`
@@ -47,8 +61,9 @@ type Incident struct {
 	DeviceName   string    `json:"device_name"`
 	Alarm        string    `json:"alarm"`
 	Presses      uint64    `json:"presses"`
-	PressedAt    Stamp     `json:"pressed_at"`
+	PressedAt    Moment    `json:"pressed_at"`
 	ReceivedAt   Time      `json:"received_at"`
+	Delay        *Delay    `json:"delay"`
 	Position     *Place    `json:"position"`
 	Officer      string    `json:"officer"`
 	Missing      []string  `json:"missing"`
@@ -197,6 +212,7 @@ type Event struct {
 	Boot       uint64          `json:"boot"`
 	MonoMS     int64           `json:"mono_ms"`
 	Wall       Stamp           `json:"wall"`
+	OccurredAt Moment          `json:"occurred_at"`
 	Officer    string          `json:"officer"`
 	Drill      bool            `json:"drill"`
 	Type       string          `json:"type"`
@@ -256,13 +272,28 @@ func ageS(t, now time.Time) *float64 {
 	return &age
 }
 
+func viewMoment(m incident.Moment) Moment {
+	v := Moment{Stamp: Stamp{Time{m.Time}, m.Source.String(), m.Uncertainty.Milliseconds()}}
+	if o := m.Original; o != nil {
+		v.Corrected = true
+		v.Original = &Stamp{Time{o.Time()}, o.Source.String(), o.Uncertainty.Milliseconds()}
+	}
+	return v
+}
+
+func delay(pressed *incident.Moment, received time.Time) *Delay {
+	if pressed.Time.IsZero() {
+		return nil
+	}
+	return &Delay{max(received.Sub(pressed.Time).Milliseconds(), 0), pressed.Uncertainty.Milliseconds()}
+}
+
 func viewIncident(i *incident.Incident) *Incident {
 	v := &Incident{
 		ID: strconv.FormatInt(i.ID, 10), Rev: i.Rev, State: string(i.State), Kind: string(i.Kind),
 		Silent: i.Silent, Drill: i.Drill, Priority: i.Priority,
 		Device: i.Device, DeviceName: i.DeviceName, Alarm: i.Alarm.String(), Presses: i.Presses,
-		PressedAt:  Stamp{Time{i.Pressed.Time}, i.Pressed.Source.String(), i.Pressed.Uncertainty.Milliseconds()},
-		ReceivedAt: Time{i.Received}, Officer: i.Officer, Missing: append([]string{}, i.Missing...),
+		PressedAt: viewMoment(i.Pressed), ReceivedAt: Time{i.Received}, Delay: delay(&i.Pressed, i.Received), Officer: i.Officer, Missing: append([]string{}, i.Missing...),
 	}
 	if p := i.Position; p != nil {
 		v.Position = &Place{Lat: p.Lat, Lon: p.Lon, Source: string(p.Source)}

@@ -27,6 +27,8 @@ type world struct {
 	db   *store.Store
 	file string // of db
 
+	booted time.Time // when its devices were started
+
 	mu    sync.Mutex
 	lanes map[string]*lane // by device and lane
 }
@@ -84,7 +86,7 @@ func newWorld(t testing.TB, change func(*console.Options)) *world {
 			t.Error(err)
 		}
 	})
-	return &world{t: t, desk: desk, db: db, file: file, lanes: make(map[string]*lane)}
+	return &world{t: t, desk: desk, db: db, booted: time.Now().Add(-2 * time.Hour), file: file, lanes: make(map[string]*lane)}
 }
 
 // send stores an event that the device captured age ago.
@@ -100,7 +102,7 @@ func (w *world) send(device string, l wire.Lane, age time.Duration, body wire.Bo
 	at.seq++
 	now := time.Now()
 	e := &wire.Event{
-		Device: device, Stream: at.stream, Lane: l, Seq: at.seq, Prev: at.prev, Boot: 1, Mono: time.Duration(at.seq) * time.Second,
+		Device: device, Stream: at.stream, Lane: l, Seq: at.seq, Prev: at.prev, Boot: 1, Mono: now.Add(-age).Sub(w.booted),
 		Wall: wire.Wall{UnixMilli: now.Add(-age).UnixMilli(), Source: wire.WallGNSS, Uncertainty: 40 * time.Millisecond},
 		Body: body,
 	}

@@ -2,7 +2,7 @@
 
 import { Refusal, get, post } from "./api.js";
 import { $, h, keyed } from "./dom.js";
-import { devices, incidents, mark, pressKnown, putIncident, since, units } from "./model.js";
+import { devices, incidents, mark, pressKnown, roughly, putIncident, since, units } from "./model.js";
 import { age, badges, name } from "./queue.js";
 import { clock, distance, span, t, ticking, tx, within } from "./text.js";
 
@@ -184,15 +184,17 @@ function drawFacts(i) {
   const where = !i.position ? t("fact.no_position")
     : i.position.source === "surveyed" ? t("fact.surveyed")
     : t("fact.gnss", { span: span((i.position.age_s ?? 0) * 1000) });
-  const when = pressKnown(i)
-    ? t("fact.pressed", { at: clock(since(i)), source: tx("source", i.pressed_at.source), within: within(i.pressed_at.uncertainty_ms) })
-    : t("fact.no_time");
-  const late = Date.parse(i.received_at) - since(i);
+  const told = i.pressed_at.original;
+  const when = !pressKnown(i) ? t("fact.no_time")
+    : told ? t("fact.corrected", { at: clock(since(i)), source: tx("source", i.pressed_at.source), within: within(i.pressed_at.uncertainty_ms) })
+    : t("fact.pressed", { at: clock(since(i)), source: tx("source", i.pressed_at.source), within: within(i.pressed_at.uncertainty_ms) });
+  const late = i.delay?.ms ?? 0;
   $("detail-facts").replaceChildren(
     ...fact(t("fact.where"), h("p", {}, h("bdi", {}, i.device_name || i.device), " ", h("code", {}, i.device)),
       i.position && h("p", { class: "num" }, `${i.position.lat.toFixed(6)}, ${i.position.lon.toFixed(6)}`), h("p", { class: i.position ? "dim" : "doubt" }, where)),
-    ...fact(t("fact.when"), h("p", { class: pressKnown(i) ? "" : "doubt" }, when),
-      h("p", { class: "dim" }, t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) : "")),
+    ...fact(t("fact.when"), h("p", { class: pressKnown(i) && !told ? "" : "doubt" }, when),
+      told && h("p", { class: "dim" }, t("fact.original", { at: clock(told.time), source: tx("source", told.source) })),
+      h("p", { class: "dim" }, t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) + (roughly(i) ? ` (± ${within(i.pressed_at.uncertainty_ms)})` : "") : "")),
     ...fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : t("fact.nobody"))),
     ...fact(t("fact.presses"), String(i.presses)),
     ...fact(t("fact.missing"), h("p", { class: i.missing.length ? "doubt" : "dim" }, i.missing.map((m) => tx("missing", m)).join(t("list.comma")) || t("fact.nothing_missing"))),

@@ -30,7 +30,7 @@ export function putIncident(incident) {
 }
 
 // mark differs when something about an incident does.
-export const mark = (i) => [i.id, i.rev, i.presses, i.shown?.rev ?? 0, i.cleared ? 1 : 0].join("/");
+export const mark = (i) => [i.id, i.rev, i.presses, i.shown?.rev ?? 0, i.cleared ? 1 : 0, i.pressed_at.time, i.pressed_at.uncertainty_ms].join("/");
 
 // putDevice keeps the one that was heard later.
 export function putDevice(device) {
@@ -43,6 +43,9 @@ export function putDevice(device) {
 // had no clock to trust, the arrival, before which the press must have been.
 export const pressKnown = (i) => i.pressed_at.time !== null;
 export const since = (i) => Math.min(Date.parse(i.pressed_at.time ?? i.received_at), Date.parse(i.received_at));
+
+// roughly says that a press is dated too coarsely for its age to be taken to the second.
+export const roughly = (i) => pressKnown(i) && i.pressed_at.uncertainty_ms >= 10_000;
 
 // clockAhead says that a press claims to be later than its arrival: that clock is wrong.
 export const clockAhead = (i) => pressKnown(i) && Date.parse(i.pressed_at.time) > Date.parse(i.received_at) + i.pressed_at.uncertainty_ms + 1000;

@@ -1,7 +1,7 @@
 // The list of incidents.
 
 import { $, h, keyed } from "./dom.js";
-import { clockAhead, devices, group, incidents, mark, pressKnown, since, states } from "./model.js";
+import { clockAhead, devices, group, incidents, mark, pressKnown, roughly, since, states } from "./model.js";
 import { clock, span, t, ticking, tx, within } from "./text.js";
 
 // name is how an incident is spoken of: "Panic button · Well Lane".
@@ -10,6 +10,7 @@ export const name = (i) => t("incident.name", { kind: tx("kind", i.kind), device
 // age is the ticking age, marked where the press itself has no trusted time.
 export function age(i) {
   if (i.state === "closed") return h("time", {}, clock(i.closed.at));
+  if (roughly(i)) return h("span", { title: t("age.from_press") }, "≈ ", ticking(since(i)));
   if (pressKnown(i) && !clockAhead(i)) return ticking(since(i), "", { title: t("age.from_press") });
   return h("span", { title: t("age.from_arrival") }, "≥ ", ticking(since(i)));
 }
@@ -23,9 +24,10 @@ export function badges(i) {
     i.drill && badge("drill", t("badge.drill")),
     i.silent && badge("silent", t("badge.silent"), t("badge.silent_why")),
     i.presses > 1 && badge("again", t("badge.presses", { n: i.presses })),
-    late > 5000 && badge("late", t("badge.late", { span: span(late) })),
+    late > 5000 && late > i.pressed_at.uncertainty_ms && badge("late", t("badge.late", { span: span(late) })),
     clockAhead(i) && badge("doubt", t("badge.clock_ahead"), t("age.from_arrival")),
     !pressKnown(i) && badge("doubt", t("badge.no_time"), t("age.from_arrival")),
+    pressKnown(i) && i.pressed_at.corrected && badge("doubt", t("badge.corrected"), t("badge.corrected_why")),
     pressKnown(i) && i.pressed_at.uncertainty_ms >= 1000 && badge("doubt", t("badge.uncertain", { span: within(i.pressed_at.uncertainty_ms) })),
     ...i.missing.filter((m) => m !== "time").map((m) => badge("doubt", t("badge.missing", { what: tx("missing", m) }))),
     i.cleared && badge("plain", t("badge.cleared")),

@@ -55,12 +55,15 @@ export const within = (ms) => (ms < 1000 ? t("span.ms", { n: ms }) : span(ms, Ma
 
 const clockFormat = new Intl.DateTimeFormat(boot.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const dayFormat = new Intl.DateTimeFormat(boot.lang, { month: "short", day: "numeric" });
+const yearFormat = new Intl.DateTimeFormat(boot.lang, { year: "numeric", month: "short", day: "numeric" });
 
-// clock is a time of day in the browser's zone, with the day where it is not today.
+// clock is a time of day in the browser's zone, with the day where it is not today, and
+// the year where it is not this one.
 export function clock(at) {
-  const date = new Date(at);
+  const date = new Date(at), today = new Date(now());
   const time = clockFormat.format(date);
-  return date.toDateString() === new Date(now()).toDateString() ? time : `${dayFormat.format(date)} ${time}`;
+  if (date.toDateString() === today.toDateString()) return time;
+  return `${(date.getFullYear() === today.getFullYear() ? dayFormat : yearFormat).format(date)} ${time}`;
 }
 
 export function distance(metres) {

@@ -71,8 +71,8 @@ async function check(name, run) {
 }
 
 const words = {
-  en: { live: "Live", lost: "Not live", panic: "Panic", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", lostTitle: "NOT LIVE", missing: "missing: 5, given up by the device: 3", fewer: "missing: 2,", open: "Not yet arrived", restarted: "the storage was damaged", trouble: "The centre cannot store anything: another program holds its database.", troubleTitle: "NOT STORING", notDone: "Not done: another program" },
-  "zh-CN": { live: "实时", lost: "非实时", panic: "紧急求助", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", lostTitle: "【非实时】", missing: "缺失 5 条、设备舍弃 3 条", fewer: "缺失 2 条、", open: "尚未到达", restarted: "存储损坏", trouble: "中心无法存储任何数据：数据库被其他程序占用。", troubleTitle: "【无法存储】", notDone: "未完成：数据库" },
+  en: { live: "Live", lost: "Not live", panic: "Panic", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", lostTitle: "NOT LIVE", missing: "missing: 5, given up by the device: 3", fewer: "missing: 2,", open: "Not yet arrived", restarted: "the storage was damaged", corrected: "corrected by satellite time", said: /The box itself said Jan 1, 1970/, between: "corrected by the centre's clock", trouble: "The centre cannot store anything: another program holds its database.", troubleTitle: "NOT STORING", notDone: "Not done: another program" },
+  "zh-CN": { live: "实时", lost: "非实时", panic: "紧急求助", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", lostTitle: "【非实时】", missing: "缺失 5 条、设备舍弃 3 条", fewer: "缺失 2 条、", open: "尚未到达", restarted: "存储损坏", corrected: "按卫星授时校正", said: /设备自报 1970年1月1日/, between: "按中心时钟校正", trouble: "中心无法存储任何数据：数据库被其他程序占用。", troubleTitle: "【无法存储】", notDone: "未完成：数据库" },
 };
 
 for (const [lang, w] of Object.entries(words)) {
@@ -266,6 +266,27 @@ for (const [lang, w] of Object.entries(words)) {
     assert.ok(!(await page.title()).startsWith(w.troubleTitle));
     await page.click("#do-acknowledge");
     await visible(page, ".badge.state.acknowledged");
+    assert.deepEqual(s.wrong, []);
+    await s.context.close();
+  });
+}
+
+for (const [lang, w] of Object.entries(words)) {
+  await check(`${lang}: a press that the centre dated, and what the box said`, async () => {
+    await tell("/reset");
+    await tell("/busy");
+    const s = await open({ lang });
+    const { page } = s;
+    await page.locator("#link[data-state=live]").waitFor();
+    await page.locator(".card", { hasText: "Upper Well Lane" }).filter({ has: page.locator(".icon.fire") }).click();
+    await until("dated by its boot", async () => (await text(page, "#detail-facts")).includes(w.corrected));
+    assert.match(await text(page, "#detail-facts"), w.said);
+    await shot(page, `${lang}-1366-corrected`);
+    await accessible(page, "with a corrected time");
+    await page.locator(".card", { hasText: "高坎粮库" }).filter({ has: page.locator(".icon.medical") }).click();
+    await until("dated by the boots around it", async () => (await text(page, "#detail-facts")).includes(w.between));
+    assert.match(await text(page, "#detail-facts"), /2080/);
+    await shot(page, `${lang}-1366-between`);
     assert.deepEqual(s.wrong, []);
     await s.context.close();
   });
