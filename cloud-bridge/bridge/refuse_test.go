@@ -442,6 +442,53 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// A centre that is killed on a full disk and started again on it answers, says
+// what it cannot do, and has lost nothing that it acknowledged.
+func TestKilledOnFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := mount(t, "-t", "tmpfs", "-o", "size=32m", "tmpfs")
+	data, ballast := filepath.Join(dir, "centre"), filepath.Join(dir, "ballast")
+	centreKey, err := hex.DecodeString(strings.TrimSpace(must(t, "key", "--data", data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sender{id: "box-01"}
+	must(t, "device", "add", "--data", data, "--id", s.id, "--kind", "alarm-box", "--key", publicHex(deviceKey))
+	// life runs the centre until done says so, then kills it.
+	life := func(what string, done func(p *process, left int) bool) {
+		t.Helper()
+		p := startProcess(t, data)
+		defer p.kill()
+		line := connect(t, p, []*sender{s}, centreKey)
+		defer line.close()
+		for end := time.Now().Add(3 * patience); !done(p, s.send(line.client)); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: not within %v; log: %s", what, 3*patience, p.logged())
+			}
+		}
+	}
+	full := func(p *process, _ int) bool {
+		for range 5 {
+			s.make(true)
+		}
+		var problem struct{ Cause string }
+		return p.get("/readyz", &problem) == 503 && problem.Cause == string(store.DiskFull)
+	}
+	for range 300 {
+		s.make(true)
+	}
+	life("all acknowledged", func(_ *process, left int) bool { return left == 0 })
+	fill(t, ballast)
+	for range 3 {
+		life("the disk is full", full)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	life("all acknowledged again", func(_ *process, left int) bool { return left == 0 })
+	compare(t, data, []*sender{s})
+}
+
 // ext4 makes a small ext4 file system and mounts it.
 func ext4(t *testing.T, size int64) (dir, device string) {
 	t.Helper()

@@ -158,38 +158,41 @@ func (l *laneReader) account() []Gap {
 		}
 		out = append(out, Gap{From: from, To: to, Why: why, Since: since})
 	}
-	l.Expected, l.Stored = l.told, l.known
-	named := flatten(l.dropped)
-	// unnamed are numbers of a hole that the device gave no reason for.
-	unnamed := func(from, to uint64, since time.Time) {
-		if from < l.oldest {
-			add(from, min(to, l.oldest-1), WhyNever, since)
+	// share adds the numbers of a run under the reasons that the device gave for
+	// them, and the rest under another; an empty one is left out.
+	share := func(from, to uint64, named []segment, rest string, since time.Time) {
+		for _, n := range named[firstOver(named, from):] {
+			if n.from > to {
+				break
+			}
+			if rest != "" {
+				add(from, n.from-1, rest, since)
+			}
+			add(max(from, n.from), min(to, n.to), n.why, cmp.Or(since, n.since))
+			from = n.to + 1
 		}
-		add(max(from, l.oldest), to, WhyNotYet, since)
+		if rest != "" {
+			add(from, to, rest, since)
+		}
 	}
+	l.Expected, l.Stored, l.Waiting = l.told, l.known, l.told-l.known
+	// What the device no longer holds is named by any range that it is in. What
+	// it may still hold is given up only where all of a range is.
+	gone := flatten(l.dropped)
+	whole := flatten(slices.DeleteFunc(slices.Clone(l.dropped), func(d Dropped) bool { return d.Events != d.To-d.From+1 }))
 	for _, h := range l.holes {
 		l.Stored -= h.to - h.from + 1
-		from := h.from
-		for len(named) > 0 && named[0].to < from {
-			named = named[1:]
+		if h.from < l.oldest {
+			share(h.from, min(h.to, l.oldest-1), gone, WhyNever, h.since)
 		}
-		for i := 0; i < len(named) && named[i].from <= h.to; i++ {
-			n := named[i]
-			unnamed(from, max(n.from, 1)-1, h.since)
-			add(max(from, n.from), min(h.to, n.to), n.why, h.since)
-			from = max(from, n.to+1)
+		if h.to >= l.oldest {
+			share(max(h.from, l.oldest), h.to, whole, WhyNotYet, h.since)
 		}
-		unnamed(from, h.to, h.since)
 	}
 	// What it gave up of that which is still to come.
-	l.Waiting = l.told - l.known
-	for _, n := range named {
-		if n.to > l.known {
-			from := max(n.from, l.known+1)
-			add(from, n.to, n.why, n.since)
-			l.Waiting -= n.to - from + 1
-		}
-	}
+	missing := l.Thinned + l.Full + l.Damaged + l.Other
+	share(l.known+1, l.told, whole, "", time.Time{})
+	l.Waiting -= l.Thinned + l.Full + l.Damaged + l.Other - missing
 	for i := range l.dropped {
 		l.Fixes += l.dropped[i].Fixes
 	}
@@ -199,6 +202,12 @@ func (l *laneReader) account() []Gap {
 	out = append(out, l.wrong...)
 	slices.SortStableFunc(out, func(a, b Gap) int { return cmp.Compare(a.From, b.From) })
 	return out
+}
+
+// firstOver returns the index of the first segment that does not end before a number.
+func firstOver(segments []segment, n uint64) int {
+	i, _ := slices.BinarySearchFunc(segments, n, func(s segment, n uint64) int { return cmp.Compare(s.to, n) })
+	return i
 }
 
 // count is where gaps of a reason are counted.

@@ -40,7 +40,7 @@ type lane struct {
 	known         uint64 // each number up to here is stored or in a hole
 	told          uint64 // the highest number that the device has given an event
 	oldest        uint64 // the device holds nothing below; 0: not told
-	droppedTo     uint64 // the highest number that the device said it gave up
+	droppedTo     uint64 // the highest number of the ranges that the device gave up as a whole
 	duplicates    uint64 // arrivals that were stored already
 	fresh         bool   // upTo may have to move
 	changed       bool
@@ -240,16 +240,19 @@ func (t *tx) holeFrom(st *stream, n wire.Lane, seq uint64) (from, to uint64, err
 	return from, to, err
 }
 
-// droppedOver returns how far the ranges that the device gave up reach over a
-// number; 0: it is in none.
+// droppedOver returns how far the ranges that the device gave up as a whole
+// reach over a number; 0: it is in none.
 func (t *tx) droppedOver(st *stream, n wire.Lane, seq uint64) (to uint64, err error) {
-	_, err = t.row(`SELECT coalesce(max(to_seq), 0) FROM dropped WHERE stream = ?1 AND lane = ?2 AND from_seq <= ?3 AND to_seq >= ?3`,
+	_, err = t.row(`SELECT coalesce(max(to_seq), 0) FROM dropped
+		WHERE stream = ?1 AND lane = ?2 AND from_seq <= ?3 AND to_seq >= ?3 AND events = to_seq - from_seq + 1`,
 		[]any{st.num, n, int64(seq)}, []any{&to})
 	return to, err
 }
 
 // dropped takes what a device says that it gave up, of whichever of its
-// streams. The same said again changes nothing.
+// streams. The same said again changes nothing. A range of which not every
+// number was given up, as where a device has summed ranges up, names a reason
+// only: the device may still hold others of it, until a hello says no.
 func (t *tx) dropped(d *device, b *wire.Dropped, received time.Time) error {
 	for i := range b.Ranges {
 		r := &b.Ranges[i]
@@ -266,8 +269,10 @@ func (t *tx) dropped(d *device, b *wire.Dropped, received time.Time) error {
 			return err
 		}
 		l := st.lane(r.Lane)
-		l.droppedTo, l.told = max(l.droppedTo, r.To), max(l.told, r.To)
-		l.fresh, l.changed = true, true
+		if r.Events == r.To-r.From+1 {
+			l.droppedTo, l.fresh = max(l.droppedTo, r.To), true
+		}
+		l.told, l.changed = max(l.told, r.To), true
 	}
 	return nil
 }

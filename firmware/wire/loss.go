@@ -13,7 +13,8 @@ const (
 // String returns "thinned", "full", "damaged" or "why(n)".
 func (w DropWhy) String() string { return name("why", uint64(w), "", "thinned", "full", "damaged") }
 
-// A DroppedRange is a run of numbers that a device will never send.
+// A DroppedRange is a run of numbers that a device gave up. Where Events is
+// less than all of them, others of the run may still come.
 type DroppedRange struct {
 	Stream StreamID `cbor:"1,keyasint"`
 	Lane   Lane     `cbor:"2,keyasint"`

@@ -64,7 +64,7 @@ ALTER TABLE lanes ADD COLUMN hash BLOB;                             -- of the ev
 ALTER TABLE lanes ADD COLUMN known INTEGER NOT NULL DEFAULT 0;      -- each number up to here is stored or in a hole
 ALTER TABLE lanes ADD COLUMN told INTEGER NOT NULL DEFAULT 0;       -- the highest number that the device has given an event
 ALTER TABLE lanes ADD COLUMN oldest INTEGER NOT NULL DEFAULT 1;     -- the device holds nothing below
-ALTER TABLE lanes ADD COLUMN dropped_to INTEGER NOT NULL DEFAULT 0; -- the highest number that the device said it gave up
+ALTER TABLE lanes ADD COLUMN dropped_to INTEGER NOT NULL DEFAULT 0; -- the highest number of the ranges that the device gave up as a whole
 ALTER TABLE lanes ADD COLUMN duplicates INTEGER NOT NULL DEFAULT 0; -- arrivals that were stored already
 UPDATE lanes SET hash = (SELECT e.hash FROM streams s JOIN events e ON e.device = s.device AND e.stream = s.stream
   WHERE s.stream = lanes.stream AND e.lane = lanes.lane AND e.seq = lanes.up_to);
