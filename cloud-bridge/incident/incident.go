@@ -63,9 +63,12 @@ const (
 	Drill      Code = "drill"
 	Duplicate  Code = "duplicate"
 	Unfounded  Code = "unfounded"
+	// Restored is the centre's own: what it found amiss is in order again, and
+	// nobody had taken it yet.
+	Restored Code = "restored"
 )
 
-// Codes lists all codes.
+// Codes lists the codes that people choose from.
 func Codes() []Code { return []Code{Real, FalseAlarm, Test, Drill, Duplicate, Unfounded} }
 
 // A Kind is what help was asked for: "panic", "medical", "fire", or
@@ -75,11 +78,27 @@ type Kind string
 // KindOf returns the kind of an alarm.
 func KindOf(k wire.AlarmKind) Kind { return Kind(k.String()) }
 
-// Priority returns 1 for the most urgent kinds. A kind that this version does
-// not know is as urgent as the most urgent: somebody pressed a button.
+// The kinds that no button has opened: the centre found them itself.
+const (
+	DistrictLinkLost Kind = "district_link_lost" // the centre cannot be reached by many devices, or by any
+	Offline          Kind = "offline"            // one device is silent
+	Twin             Kind = "twin"               // two devices have one identity
+)
+
+// Pressed reports whether somebody asked for help.
+func (k Kind) Pressed() bool { return k != DistrictLinkLost && k != Offline && k != Twin }
+
+// Priority returns 1 for the most urgent kinds; what nobody has pressed comes
+// after all that somebody has. A kind that this version does not know is as
+// urgent as the most urgent: somebody pressed a button.
 func (k Kind) Priority() int {
-	if k == Kind(wire.Medical.String()) || k == Kind(wire.Fire.String()) {
+	switch k {
+	case Kind(wire.Medical.String()), Kind(wire.Fire.String()):
 		return 2
+	case DistrictLinkLost:
+		return 3
+	case Offline, Twin:
+		return 4
 	}
 	return 1
 }
@@ -187,6 +206,8 @@ const (
 	WhatClosed       = "closed"
 	WhatCleared      = "cleared"
 	WhatShown        = "shown"
+	WhatSilent       = "silent"   // again, while the incident of it is not closed
+	WhatRestored     = "restored" // what the centre found amiss is in order again
 )
 
 // An Entry is one line of an incident's history. Entries are appended, never

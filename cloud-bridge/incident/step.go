@@ -110,6 +110,31 @@ func (i *Incident) Opened(at time.Time) {
 	i.log(at, WhatOpened, i.Device, string(i.Kind))
 }
 
+// centre is who does what nobody does.
+const centre = "centre"
+
+// Found begins the timeline of what the centre found itself.
+func (i *Incident) Found(at time.Time, detail string) {
+	i.State, i.Rev = Open, 1
+	if detail != "" {
+		detail = ": " + detail
+	}
+	i.log(at, WhatOpened, centre, string(i.Kind)+detail)
+}
+
+// SilentAgain records that a device which had come back is silent again.
+func (i *Incident) SilentAgain(at time.Time) { i.log(at, WhatSilent, centre, "") }
+
+// Restore records that what the centre found is in order again. That closes the
+// incident if nobody has taken it yet; else it is for them to close.
+func (i *Incident) Restore(at time.Time) {
+	i.log(at, WhatRestored, centre, "")
+	if i.State == Open {
+		i.Closed = &Closing{Code: Restored, By: centre, At: at}
+		i.step(Closed, at, WhatClosed, centre, string(Restored))
+	}
+}
+
 // Reopens says that the alarm was pressed again after an incident of it was
 // closed. Revisions count on, because the device ignores lower ones.
 func (i *Incident) Reopens(closed *Incident) {

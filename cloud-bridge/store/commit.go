@@ -97,6 +97,9 @@ func (t *tx) arrive(a *Arrival) (stored bool, err error) {
 	if err := t.clue(st, e, a.Received); err != nil {
 		return false, err
 	}
+	if m := st.said; m == nil || e.Boot > m.boot || e.Boot == m.boot && uint64(e.Mono.Milliseconds()) > m.mono {
+		d.alive(a.Received)
+	}
 	return true, t.apply(a, d, st, row)
 }
 
@@ -179,6 +182,10 @@ func (t *tx) greet(g *Greeting) error {
 	}
 	if news {
 		d.heard(g.Received)
+		d.alive(g.Received)
+		if err := t.runs(d, run{h.Stream, h.Boot}, g.Received); err != nil {
+			return err
+		}
 		d.firmware = h.Firmware
 		t.change(Change{Kind: DeviceChanged, Device: d.id})
 	}

@@ -26,6 +26,12 @@ type device struct {
 	signedAt order
 	officer  string
 	fix      *wire.TrackFix
+	aliveAt  sql.NullInt64
+
+	// Which run of it is live, and the one before; see runs.
+	run, runBefore run
+	returns        int
+	returnedAt     int64
 }
 
 // device reads a device once in a transaction.
@@ -36,11 +42,14 @@ func (t *tx) device(id string) (*device, error) {
 	d := &device{id: id, streams: make(map[wire.StreamID]*stream)}
 	var lat, lon *float64
 	var fix nullFix
+	var stream, before []byte
 	found, err := t.row(`SELECT device, kind, lat, lon, heard_at, firmware, health_stream, health_seq,
-		queue_alarm, queue_duty, queue_track, gps, duty_stream, duty_seq, officer, `+fixColumns+`
+		queue_alarm, queue_duty, queue_track, gps, duty_stream, duty_seq, officer,
+		alive_at, run_stream, run_boot, before_stream, before_boot, returns, returned_at, `+fixColumns+`
 		FROM devices WHERE id = ?`, []any{id}, append([]any{
 		&d.num, &d.kind, &lat, &lon, &d.heardAt, &d.firmware, &d.healthAt.stream, &d.healthAt.seq,
 		&d.queue[0], &d.queue[1], &d.queue[2], &d.gps, &d.signedAt.stream, &d.signedAt.seq, &d.officer,
+		&d.aliveAt, &stream, &d.run.boot, &before, &d.runBefore.boot, &d.returns, &d.returnedAt,
 	}, fix.into()...))
 	switch {
 	case err != nil:
@@ -49,6 +58,8 @@ func (t *tx) device(id string) (*device, error) {
 		return nil, fmt.Errorf("%w: device %q", ErrNotFound, id)
 	}
 	d.at, d.fix = point(lat, lon), fix.wire()
+	copy(d.run.stream[:], stream)
+	copy(d.runBefore.stream[:], before)
 	t.devices[id] = d
 	return d, nil
 }
@@ -56,7 +67,8 @@ func (t *tx) device(id string) (*device, error) {
 func (t *tx) saveDevice(d *device) error {
 	args := []any{
 		d.heardAt, d.firmware, d.healthAt.stream, d.healthAt.seq, d.queue[0], d.queue[1], d.queue[2], d.gps,
-		d.signedAt.stream, d.signedAt.seq, d.officer,
+		d.signedAt.stream, d.signedAt.seq, d.officer, d.aliveAt,
+		d.run.stream[:], int64(d.run.boot), d.runBefore.stream[:], int64(d.runBefore.boot), d.returns, d.returnedAt,
 	}
 	if f := d.fix; f != nil {
 		args = append(args, f.Time, f.LatE6, f.LonE6, f.Alt, f.Speed, f.Course, f.HDOP, f.Flags)
@@ -65,6 +77,7 @@ func (t *tx) saveDevice(d *device) error {
 	}
 	return t.exec(`UPDATE devices SET heard_at = ?, firmware = ?, health_stream = ?, health_seq = ?,
 		queue_alarm = ?, queue_duty = ?, queue_track = ?, gps = ?, duty_stream = ?, duty_seq = ?, officer = ?,
+		alive_at = ?, run_stream = ?, run_boot = ?, before_stream = ?, before_boot = ?, returns = ?, returned_at = ?,
 		fix_at = ?, fix_lat_e6 = ?, fix_lon_e6 = ?, fix_alt = ?, fix_speed = ?, fix_course = ?, fix_hdop = ?, fix_flags = ?
 		WHERE device = ?`, append(args, d.num)...)
 }

@@ -169,7 +169,7 @@ func (s *Store) step(ctx context.Context, id int64, step func(i *incident.Incide
 		}
 		t.touch(r)
 		state, ok := r.State.Notice()
-		if !ok {
+		if !ok || !r.Kind.Pressed() {
 			return nil
 		}
 		unit := ""

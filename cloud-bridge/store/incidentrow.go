@@ -10,13 +10,13 @@ import (
 )
 
 // incidentQuery selects what scanIncident scans; a WHERE clause may follow.
-const incidentQuery = `SELECT i.incident, i.device, d.id, d.name, i.alarm, i.rev, i.state, i.kind, i.silent, i.drill,
+const incidentQuery = `SELECT i.incident, coalesce(i.device, 0), coalesce(d.id, ''), coalesce(d.name, ''), i.alarm, i.rev, i.state, i.kind, i.silent, i.drill,
 	i.priority, i.presses, i.press_stream, i.press_seq, i.pressed_at, i.pressed_source, i.pressed_uncert, i.received_at,
 	i.lat, i.lon, i.position_source, i.position_age, i.officer,
 	i.acknowledged_by, i.acknowledged_at, i.dispatched_unit, i.dispatched_by, i.dispatched_at,
 	i.closed_code, i.closed_by, i.closed_note, i.closed_at, i.cleared_by, i.cleared_at,
 	i.shown_rev, i.shown_state, i.shown_at, i.press_boot, i.press_mono, i.told_at, i.told_source, i.told_uncert, i.corrected
-	FROM incidents i JOIN devices d ON d.device = i.device `
+	FROM incidents i LEFT JOIN devices d ON d.device = i.device `
 
 func scanIncident(scan func(...any) error) (*record, error) {
 	r := new(record)
@@ -74,7 +74,7 @@ func scanIncident(scan func(...any) error) (*record, error) {
 	if r.Pressed.Source == wire.WallNone {
 		r.Missing = append(r.Missing, incident.MissingTime)
 	}
-	if r.Position == nil {
+	if r.Position == nil && r.Kind.Pressed() {
 		r.Missing = append(r.Missing, incident.MissingPosition)
 	}
 	return r, nil
@@ -101,7 +101,7 @@ func (t *tx) incident(where string, args ...any) (*record, error) {
 func (t *tx) insertIncident(r *record) error {
 	res, err := t.run(`INSERT INTO incidents (device, alarm, rev, state, kind, silent, drill, priority, presses,
 		press_stream, press_seq, pressed_source, pressed_uncert, received_at, officer)
-		VALUES (?,?,0,'','',0,0,0,0,0,0,0,0,?,'')`, r.key.device, r.key.alarm[:], r.Received.UnixMilli())
+		VALUES (nullif(?, 0),?,0,'','',0,0,0,0,0,0,0,0,?,'')`, r.key.device, r.key.alarm[:], r.Received.UnixMilli())
 	if err != nil {
 		return err
 	}

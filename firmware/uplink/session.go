@@ -139,6 +139,7 @@ type part struct {
 	windows map[wire.Lane]wire.Window
 	flights map[wire.Lane]*flight
 	fresh   bool // the centre has had no hello of it on this connection
+	current bool // it is appended to
 }
 
 // parts returns what waits now, and forgets the flights of streams that are
@@ -159,6 +160,7 @@ func (s *session) parts() []part {
 		}
 		ps = append(ps, pt)
 	}
+	ps[len(ps)-1].current = true
 	s.flights = flights
 	return ps
 }
@@ -182,13 +184,17 @@ func (s *session) greet(p part) error {
 	}
 	h := &wire.Hello{
 		Device: o.Device, Stream: p.stream, Boot: o.Boot, Firmware: o.Firmware, Window: p.windows,
-		MonoMs: uint64(o.Mono().Milliseconds()),
+	}
+	if p.current { // what waits of a former stream is no sign of life
+		h.MonoMs = uint64(o.Mono().Milliseconds())
 	}
 	msg, err := wire.SealHello(h, o.Key)
 	if err != nil {
 		return fmt.Errorf("hello: %w", err)
 	}
-	s.echo = wire.Echo{Boot: h.Boot, MonoMs: h.MonoMs}
+	if p.current {
+		s.echo = wire.Echo{Boot: h.Boot, MonoMs: h.MonoMs}
+	}
 	return s.link.publish(wire.HelloTopic(o.Device), msg)
 }
 

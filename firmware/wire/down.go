@@ -20,8 +20,8 @@ type Window struct {
 // every 30 s on a live connection, and a sign of life only when its Boot and
 // MonoMs are past those of every earlier one of the stream.
 //
-// A device that saved events of an older stream says one for that stream too;
-// Boot and MonoMs are then of the run that has it now.
+// A device that saved events of an older stream says one for that stream too,
+// which is no sign of life: Boot is then of the run that has it now, MonoMs 0.
 type Hello struct {
 	Device   string          `cbor:"1,keyasint"`
 	Stream   StreamID        `cbor:"2,keyasint"`
