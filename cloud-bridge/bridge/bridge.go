@@ -31,6 +31,7 @@ const usage = `usage: cloud-bridge COMMAND
       --broker mqtt://H:P     use this MQTT broker and not the embedded one
       --devices FILE          register the devices of a YAML file first
       --map-style URL         a MapLibre style for the desk's map
+      --grace DURATION        for devices to come back after the centre's start (2m)
   key --data DIR            print the centre's public key, made at the first call
   device add --data DIR --id ID --kind alarm-box|patrol-car --key HEX
       [--name NAME] [--lat DEG --lon DEG]

@@ -21,6 +21,7 @@ import (
 	"github.com/fengsui/fengsui/cloud-bridge/console"
 	"github.com/fengsui/fengsui/cloud-bridge/ingest"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/cloud-bridge/supervise"
 )
 
 const (
@@ -30,16 +31,18 @@ const (
 
 type options struct {
 	data, http, mqtt, broker, devices, mapStyle, version string
+	supervise                                            supervise.Times
 }
 
 func serveOptions(args []string) (options, error) {
-	var o options
+	o := options{supervise: supervise.DefaultTimes()}
 	err := parse(args, &o.data, func(f *flag.FlagSet) {
 		f.StringVar(&o.http, "http-addr", "127.0.0.1:8080", "")
 		f.StringVar(&o.mqtt, "mqtt-addr", "127.0.0.1:1883", "")
 		f.StringVar(&o.broker, "broker", "embedded", "")
 		f.StringVar(&o.devices, "devices", "", "")
 		f.StringVar(&o.mapStyle, "map-style", "", "")
+		f.DurationVar(&o.supervise.Grace, "grace", o.supervise.Grace, "")
 	})
 	return o, err
 }
@@ -103,6 +106,9 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 		}
 	})
 	parts.Go(func() { st.Guard(ctx) })
+	parts.Go(func() {
+		supervise.Run(ctx, st, o.supervise, func() bool { return source.Ready() == nil }, log)
+	})
 	parts.Go(func() {
 		started := func() {
 			accept()

@@ -35,17 +35,17 @@ func catalogue(t *testing.T, lang string) map[string]string {
 // there is must have a message.
 func valued() map[string][]string {
 	v := map[string][]string{
-		"kind":        {wire.Panic.String(), wire.Fire.String(), wire.Medical.String()},
+		"kind":        {wire.Panic.String(), wire.Fire.String(), wire.Medical.String(), string(incident.Offline), string(incident.Twin), string(incident.DistrictLinkLost)},
 		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String(), wire.WallCentre.String()},
 		"missing":     {incident.MissingTime, incident.MissingPosition},
 		"device_kind": {string(store.AlarmBox), string(store.PatrolCar)},
 		"why":         store.Whys(),
 		"what": {
 			incident.WhatOpened, incident.WhatPressed, incident.WhatAcknowledged, incident.WhatDispatched,
-			incident.WhatClosed, incident.WhatCleared, incident.WhatShown,
+			incident.WhatClosed, incident.WhatCleared, incident.WhatShown, incident.WhatSilent, incident.WhatRestored,
 		},
 		"start":    {wire.StartDamaged.String(), wire.StartRolledBack.String()},
-		"heard":    {"ok", "late", "silent"},
+		"heard":    {"ok", "late", "silent", "unsure"},
 		"fix":      {"live", "recent", "old"},
 		"unit.fix": {"live", "recent", "old"},
 		"fault":    nil, // open-ended: a code without a message shows itself
@@ -57,7 +57,7 @@ func valued() map[string][]string {
 	for _, c := range store.Causes() {
 		v["storage"] = append(v["storage"], string(c))
 	}
-	for _, c := range incident.Codes() {
+	for _, c := range append(incident.Codes(), incident.Restored) {
 		v["code"] = append(v["code"], string(c))
 	}
 	for _, l := range wire.Lanes() {

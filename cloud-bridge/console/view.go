@@ -128,6 +128,7 @@ type Device struct {
 	LastFix   *Fix     `json:"last_fix"`
 	LastHeard Time     `json:"last_heard"`
 	HeardAgeS *float64 `json:"heard_age_s"`
+	Link      Link     `json:"link"`
 	Queue     *Queue   `json:"queue"`
 	Gaps      []Gap    `json:"gaps"`
 	GapCount  GapCount `json:"gap_count"`
@@ -135,6 +136,13 @@ type Device struct {
 	Faults    []Fault  `json:"faults"`
 	Firmware  string   `json:"firmware"`
 	Streams   []Stream `json:"streams"`
+}
+
+// Link says whether a device can be heard, and since when that is so: its last sign of
+// life, or for a live one when it was heard again.
+type Link struct {
+	State string `json:"state"`
+	Since Time   `json:"since"`
 }
 
 // Point is a place in degrees, WGS 84.
@@ -326,6 +334,7 @@ func viewIncident(i *incident.Incident) *Incident {
 func viewDevice(d *store.Device, now time.Time) *Device {
 	v := &Device{
 		ID: d.ID, Kind: string(d.Kind), Name: d.Name, LastHeard: Time{d.LastHeard}, HeardAgeS: ageS(d.LastHeard, now),
+		Link: Link{string(d.Link), Time{d.LinkSince}},
 		Gaps: []Gap{}, Officer: d.Officer, Faults: []Fault{}, Firmware: d.Firmware, Streams: []Stream{},
 	}
 	if d.At != nil {

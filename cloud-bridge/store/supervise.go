@@ -221,7 +221,7 @@ type run struct {
 // device was heard before that means two devices: a run that was replaced never
 // comes back, but one hello may be late.
 const (
-	twinReturns = 2
+	twinReturns = 3
 	twinWithin  = 10 * time.Minute
 )
 

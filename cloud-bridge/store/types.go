@@ -80,6 +80,8 @@ type Device struct {
 	Registration
 	LastFix   *Fix                 // the latest by its own time; nil before the first
 	LastHeard time.Time            // of the last new event or hello, at the centre; zero: never
+	Link      Link                 // whether it can be heard, as it was last judged
+	LinkSince time.Time            // its last sign of life before that; zero: none
 	Queue     map[wire.Lane]uint64 // events not yet acknowledged, as the last heartbeat said; nil before the first
 	Firmware  string               // version, from the last hello or heartbeat
 	GPS       string               // "none", "searching", "2d", "3d", from the last heartbeat

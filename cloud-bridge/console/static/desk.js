@@ -6,7 +6,7 @@ import * as strip from "./devices.js";
 import { $, typing } from "./dom.js";
 import * as gaps from "./gaps.js";
 import * as map from "./map.js";
-import { devices, group, incidents, putDevice, putIncident, states } from "./model.js";
+import { devices, found, group, incidents, putDevice, putIncident, states } from "./model.js";
 import * as queue from "./queue.js";
 import * as sound from "./sound.js";
 import { boot, clock, now, setCentreClock, span, t, tickAll, tx } from "./text.js";
@@ -83,7 +83,7 @@ function chooseDevice(id) {
 }
 
 function title() {
-  const open = group("open");
+  const open = group("open").filter((i) => !found(i));
   const lost = staleSince !== null ? t("title.lost") : storage.ok ? "" : t("title.storage");
   document.title = lost + (open.length ? t("title.open", { n: open.length, name: queue.name(open[0]) }) : t("app.title"));
 }
@@ -92,7 +92,7 @@ function title() {
 
 let lastRing = 0;
 function ring() {
-  const open = group("open");
+  const open = group("open").filter((i) => !found(i)); // What nobody has pressed is seen, and does not ring.
   if (!open.length || Date.now() - lastRing < 5000) return;
   lastRing = Date.now();
   sound.ring(open.every((i) => i.drill));

@@ -2,8 +2,8 @@
 
 import { Refusal, get, post } from "./api.js";
 import { $, h, keyed } from "./dom.js";
-import { devices, incidents, mark, pressKnown, roughly, putIncident, since, units } from "./model.js";
-import { age, badges, name } from "./queue.js";
+import { devices, found, incidents, mark, pressKnown, roughly, putIncident, since, units } from "./model.js";
+import { age, badges, name, where } from "./queue.js";
 import { clock, distance, span, t, ticking, tx, within } from "./text.js";
 
 const forms = { dispatch: $("form-dispatch"), close: $("form-close") };
@@ -169,8 +169,8 @@ function drawSteps(i) {
 function drawLamp(i) {
   const line = $("detail-lamp");
   const told = { acknowledged: i.acknowledged, dispatched: i.dispatched, closed: i.closed }[i.state];
-  line.hidden = !told;
-  if (!told) return;
+  line.hidden = !told || found(i);
+  if (line.hidden) return;
   const state = tx("state", i.state);
   const done = i.shown?.state === i.state;
   line.className = "lamp " + (done ? "ok" : "wait");
@@ -181,22 +181,23 @@ function drawLamp(i) {
 function drawFacts(i) {
   const device = devices.get(i.device);
   const fact = (title, ...values) => [h("dt", {}, title), h("dd", {}, ...values.map((v) => (typeof v === "string" ? h("p", {}, v) : v)))];
-  const where = !i.position ? t("fact.no_position")
+  const place = !i.position ? t("fact.no_position")
     : i.position.source === "surveyed" ? t("fact.surveyed")
     : t("fact.gnss", { span: span((i.position.age_s ?? 0) * 1000) });
   const told = i.pressed_at.original;
   const when = !pressKnown(i) ? t("fact.no_time")
+    : found(i) ? t("fact.found", { at: clock(since(i)) })
     : told ? t("fact.corrected", { at: clock(since(i)), source: tx("source", i.pressed_at.source), within: within(i.pressed_at.uncertainty_ms) })
     : t("fact.pressed", { at: clock(since(i)), source: tx("source", i.pressed_at.source), within: within(i.pressed_at.uncertainty_ms) });
   const late = i.delay?.ms ?? 0;
   $("detail-facts").replaceChildren(
-    ...fact(t("fact.where"), h("p", {}, h("bdi", {}, i.device_name || i.device), " ", h("code", {}, i.device)),
-      i.position && h("p", { class: "num" }, `${i.position.lat.toFixed(6)}, ${i.position.lon.toFixed(6)}`), h("p", { class: i.position ? "dim" : "doubt" }, where)),
+    ...fact(t("fact.where"), h("p", {}, h("bdi", {}, where(i)), " ", h("code", {}, i.device)),
+      i.position && h("p", { class: "num" }, `${i.position.lat.toFixed(6)}, ${i.position.lon.toFixed(6)}`), h("p", { class: i.position ? "dim" : "doubt" }, place)),
     ...fact(t("fact.when"), h("p", { class: pressKnown(i) && !told ? "" : "doubt" }, when),
       told && h("p", { class: "dim" }, t("fact.original", { at: clock(told.time), source: tx("source", told.source) })),
       h("p", { class: "dim" }, t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) + (roughly(i) ? ` (± ${within(i.pressed_at.uncertainty_ms)})` : "") : "")),
-    ...fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : t("fact.nobody"))),
-    ...fact(t("fact.presses"), String(i.presses)),
+    ...(found(i) ? [] : fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : t("fact.nobody")))),
+    ...(found(i) ? [] : fact(t("fact.presses"), String(i.presses))),
     ...fact(t("fact.missing"), h("p", { class: i.missing.length ? "doubt" : "dim" }, i.missing.map((m) => tx("missing", m)).join(t("list.comma")) || t("fact.nothing_missing"))),
     ...(device ? fact(t("fact.device"), device.last_heard ? h("p", {}, ticking(Date.parse(device.last_heard), "fact.heard")) : t("heard.never")) : []),
     ...(i.closed?.note ? fact(t("close.note"), h("p", { class: "note", dir: "auto" }, i.closed.note)) : []),
@@ -217,13 +218,21 @@ const person = (by) => (by === "centre" ? t("by.centre") : by);
 // what somebody wrote.
 function remark(step) {
   switch (step.what) {
-    case "opened": return tx("kind", step.detail);
+    case "opened": return opened(step.detail);
     case "pressed": return t("what.press_number", { n: step.detail.replace(/^press /, "") });
     case "shown": return tx("state", step.detail);
     case "dispatched": return devices.get(step.detail)?.name || step.detail;
     case "closed": return step.detail.replace(/^[a-z_]+/, (code) => tx("code", code));
     default: return step.detail;
   }
+}
+
+// opened says what was asked for or found: "panic", "district_link_lost: 5 of 9 …".
+function opened(detail) {
+  const [kind, rest] = detail.split(/: (.*)/, 2);
+  const many = /^(\d+) of (\d+) devices/.exec(rest ?? "");
+  const said = many ? t("fact.of", { silent: many[1], of: many[2] }) : rest === "the broker cannot be reached" ? t("fact.broker") : rest;
+  return tx("kind", kind) + (said ? ` – ${said}` : "");
 }
 
 // drawUnits lists the cars. A car whose place is old stands last, with no distance: it

@@ -6,7 +6,7 @@ import { clock, span, t, ticking, tx } from "./text.js";
 
 // trouble is how much a device wants looking at; the most stands first.
 function trouble(d) {
-  const heard = { never: 1, ok: 0, late: 3, silent: 4 }[heardState(d)];
+  const heard = { never: 1, ok: 0, unsure: 2, late: 3, silent: 4 }[heardState(d)];
   const { not_yet, lost, dropped, wrong } = d.gap_count;
   return heard * 10 + Math.min(9, d.faults.length * 3 + (lost || wrong || not_yet ? 2 : dropped ? 1 : 0));
 }

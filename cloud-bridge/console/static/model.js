@@ -63,8 +63,14 @@ export function group(state) {
 
 export const states = ["open", "acknowledged", "dispatched", "closed"];
 
+// found says that the centre found an incident itself: nobody has pressed a button.
+export const found = (i) => ["offline", "twin", "district_link_lost"].includes(i.kind);
+
+// heardState is never, ok, late, silent or, when the centre could not hear, unsure.
 export function heardState(device) {
   if (!device.last_heard) return "never";
+  const judged = { suspect: "late", offline: "silent", unsure: "unsure" }[device.link.state];
+  if (judged) return judged;
   const age = now() - Date.parse(device.last_heard);
   return age <= heardLate ? "ok" : age <= heardSilent ? "late" : "silent";
 }

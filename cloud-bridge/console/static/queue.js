@@ -1,11 +1,14 @@
 // The list of incidents.
 
 import { $, h, keyed } from "./dom.js";
-import { clockAhead, devices, group, incidents, mark, pressKnown, roughly, since, states } from "./model.js";
+import { clockAhead, devices, found, group, incidents, mark, pressKnown, roughly, since, states } from "./model.js";
 import { clock, span, t, ticking, tx, within } from "./text.js";
 
 // name is how an incident is spoken of: "Panic button · Well Lane".
-export const name = (i) => t("incident.name", { kind: tx("kind", i.kind), device: i.device_name || i.device });
+export const name = (i) => t("incident.name", { kind: tx("kind", i.kind), device: where(i) });
+
+// where is the device of an incident, or the district.
+export const where = (i) => i.device_name || i.device || t("kind.district");
 
 // age is the ticking age, marked where the press itself has no trusted time.
 export function age(i) {
@@ -21,14 +24,15 @@ export function badges(i) {
   const late = pressKnown(i) ? Date.parse(i.received_at) - since(i) : 0;
   return [
     badge("p" + i.priority, t("badge.priority", { n: i.priority }), t("badge.priority_why")),
+    found(i) && badge("plain", t("badge.found")),
     i.drill && badge("drill", t("badge.drill")),
     i.silent && badge("silent", t("badge.silent"), t("badge.silent_why")),
     i.presses > 1 && badge("again", t("badge.presses", { n: i.presses })),
-    late > 5000 && late > i.pressed_at.uncertainty_ms && badge("late", t("badge.late", { span: span(late) })),
+    late > 5000 && !found(i) && late > i.pressed_at.uncertainty_ms && badge("late", t("badge.late", { span: span(late) })),
     clockAhead(i) && badge("doubt", t("badge.clock_ahead"), t("age.from_arrival")),
     !pressKnown(i) && badge("doubt", t("badge.no_time"), t("age.from_arrival")),
     pressKnown(i) && i.pressed_at.corrected && badge("doubt", t("badge.corrected"), t("badge.corrected_why")),
-    pressKnown(i) && i.pressed_at.uncertainty_ms >= 1000 && badge("doubt", t("badge.uncertain", { span: within(i.pressed_at.uncertainty_ms) })),
+    pressKnown(i) && !found(i) && i.pressed_at.uncertainty_ms >= 1000 && badge("doubt", t("badge.uncertain", { span: within(i.pressed_at.uncertainty_ms) })),
     ...i.missing.filter((m) => m !== "time").map((m) => badge("doubt", t("badge.missing", { what: tx("missing", m) }))),
     i.cleared && badge("plain", t("badge.cleared")),
   ].filter(Boolean);
@@ -57,14 +61,14 @@ export function draw(selected, choose) {
       (item, id) => {
         const i = incidents.get(id);
         const card = item.firstElementChild;
-        card.className = `card ${i.state}${i.drill ? " drill" : ""}`;
+        card.className = `card ${i.state}${i.drill ? " drill" : ""}${found(i) ? " found" : ""}`;
         if (id === selected) card.setAttribute("aria-current", "true");
         else card.removeAttribute("aria-current");
         if (card.dataset.mark === mark(i)) return;
         card.dataset.mark = mark(i);
         card.replaceChildren(
           h("i", { class: "icon " + kindClass(i.kind), "aria-hidden": "true" }),
-          h("span", { class: "what" }, h("b", {}, tx("kind", i.kind)), h("bdi", {}, i.device_name || i.device)),
+          h("span", { class: "what" }, h("b", {}, tx("kind", i.kind)), h("bdi", {}, where(i))),
           h("span", { class: "age num" }, age(i)),
           h("span", { class: "badges" }, ...badges(i)),
           h("span", { class: "standing" }, standing(i)),
