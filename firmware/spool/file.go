@@ -176,6 +176,11 @@ func (s *Spool) open(boot bool) error {
 		// Always: an earlier process may have died between creating and this.
 		err = syncDir(filepath.Dir(s.path))
 	}
+	if err == nil && s.home != nil && s.home.found != nil {
+		err = guard(func() error {
+			return db.View(func(tx *bolt.Tx) error { s.home.complete(tx, s); return nil })
+		})
+	}
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -287,8 +292,14 @@ func (s *Spool) load(tx *bolt.Tx, boot bool) (map[place]*laneState, error) {
 		return nil, err
 	}
 	if s.home != nil {
-		if err := s.home.settle(tx, s, created); err != nil {
+		changed, err := s.home.settle(tx, s, created)
+		if err != nil {
 			return nil, err
+		}
+		if !changed {
+			// Before the file is written to: the next cut may cost it. What only the log
+			// has must be in the file first.
+			s.home.complete(tx, s)
 		}
 	}
 	// A former stream may have holes, which were told of when they were made.

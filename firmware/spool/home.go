@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -133,13 +135,13 @@ func (h *home) items(b []byte) {
 	}
 }
 
-// settle puts into a file that has just been opened what it lacks. An alarm of
-// the current stream that it lacks means that it went back in time. One that is
-// fresh lacks the state as well.
-func (h *home) settle(tx *bolt.Tx, s *Spool, fresh bool) error {
+// settle puts into a file that has just been opened what it lacks, and reports
+// whether that was anything. An alarm of the current stream that it lacks means
+// that it went back in time. One that is fresh lacks the state as well.
+func (h *home) settle(tx *bolt.Tx, s *Spool, fresh bool) (changed bool, err error) {
 	started, err := readStarted(tx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	fresh = fresh || started != nil
 	current := s.current()
@@ -163,19 +165,19 @@ func (h *home) settle(tx *bolt.Tx, s *Spool, fresh bool) error {
 		}
 		missing = append(missing, e)
 	}
-	h.found = nil
 	if back || fresh {
 		for k, v := range h.state {
 			if !back && tx.Bucket(bucketState).Get([]byte(k)) != nil {
 				continue // the file is younger than that
 			}
 			if err := putState(tx, []KV{{k, v}}); err != nil {
-				return err
+				return false, err
 			}
+			changed = true
 		}
 	}
 	if len(missing) == 0 {
-		return nil
+		return changed, nil
 	}
 	s.log.Error("alarms were missing and come from their second home", "alarms", len(missing), "went_back", back)
 	ids := s.streams
@@ -186,7 +188,7 @@ func (h *home) settle(tx *bolt.Tx, s *Spool, fresh bool) error {
 			Detail: fmt.Sprintf("alarms found only in their second home: %d", len(missing)),
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 		s.begun(ids)
 	}
@@ -194,18 +196,61 @@ func (h *home) settle(tx *bolt.Tx, s *Spool, fresh bool) error {
 		if s.lanes[e.place] == nil {
 			ids = append([]wire.StreamID{e.stream}, ids...)
 			if err := createLanes(tx, e.stream); err != nil {
-				return err
+				return false, err
 			}
 			for _, l := range wire.Lanes() {
 				s.lanes[place{e.stream, l}] = &laneState{oldest: 1, next: 1, kept: 1}
 			}
 		}
 		if err := adopt(tx, s.lanes[e.place], e.place, e.seq, e.msg); err != nil {
-			return err
+			return false, err
 		}
 	}
 	s.streams = ids
-	return putStreams(tx.Bucket(bucketMeta), ids)
+	return true, putStreams(tx.Bucket(bucketMeta), ids)
+}
+
+// complete begins the log anew when it lacks an alarm that waits, or the state
+// that goes with one: a cut came between the database's commit and the log's,
+// or tore the log. Which state goes with such an alarm is not known: all does.
+func (h *home) complete(tx *bolt.Tx, s *Spool) {
+	found := make(map[place]map[uint64]bool)
+	for _, e := range h.found {
+		if found[e.place] == nil {
+			found[e.place] = make(map[uint64]bool)
+		}
+		found[e.place][e.seq] = true
+	}
+	state := make(map[string][]byte)
+	_ = tx.Bucket(bucketState).ForEach(func(k, v []byte) error {
+		if v, ok := unpack(bucketState, k, v); ok && !strings.HasPrefix(string(k), ownState) {
+			state[string(k)] = bytes.Clone(v)
+		}
+		return nil
+	})
+	lacks := h.end == 0 && len(state) > 0
+	var msgs [][]byte
+	for _, id := range s.streams {
+		p := place{id, wire.Alarm}
+		recs, _ := readEvents(tx, p, s.lanes[p].oldest, s.lanes[p].next, math.MaxInt, math.MaxInt)
+		for _, r := range recs {
+			msgs = append(msgs, r.Data)
+			lacks = lacks || !found[p][r.Seq]
+		}
+	}
+	differs := lacks
+	for k, v := range h.state {
+		differs = differs || !bytes.Equal(v, state[k])
+		h.state[k] = state[k]
+	}
+	if lacks {
+		maps.Copy(h.state, state)
+	}
+	// What was read is not durable when the process before this was killed.
+	if differs && tx.DB().Sync() == nil {
+		h.renew(msgs)
+	}
+	h.found = nil
 }
 
 // adopt stores an event of a former stream.
@@ -277,6 +322,22 @@ func (h *home) trim(s *Spool) {
 
 // begin begins the log anew with all that waits.
 func (h *home) begin(s *Spool) {
+	var msgs [][]byte
+	for _, p := range s.Parts() {
+		recs, err := p.Read(wire.Alarm, 0, math.MaxInt, math.MaxInt)
+		if err != nil { // what is there is better than less
+			h.log.Error("second home of alarms not renewed", "err", err)
+			return
+		}
+		for _, r := range recs {
+			msgs = append(msgs, r.Data)
+		}
+	}
+	h.renew(msgs)
+}
+
+// renew begins the log anew with the state and these alarms.
+func (h *home) renew(msgs [][]byte) {
 	var payload []byte
 	for k, v := range maps.All(h.state) {
 		if len(v) == 0 {
@@ -285,18 +346,10 @@ func (h *home) begin(s *Spool) {
 		}
 		payload = stateItem(payload, k, v)
 	}
-	h.held = 0
-	for _, p := range s.Parts() {
-		recs, err := p.Read(wire.Alarm, 0, math.MaxInt, math.MaxInt)
-		if err != nil { // what is there is better than less
-			h.log.Error("second home of alarms not renewed", "err", err)
-			return
-		}
-		for _, r := range recs {
-			payload = item(payload, itemEvent, r.Data)
-			h.held++
-		}
+	for _, m := range msgs {
+		payload = item(payload, itemEvent, m)
 	}
+	h.held = len(msgs)
 	h.run, h.end = rand.Uint32(), 0
 	h.most = max(homeSize, 2*int64(len(payload)))
 	h.write(payload)

@@ -125,6 +125,39 @@ func TestAlarmsHaveASecondHome(t *testing.T) {
 	}
 }
 
+// A cut between the database's commit and the log's leaves an alarm with one
+// home: the next start gives it its second.
+func TestSecondHomeIsCompleted(t *testing.T) {
+	dir := t.TempDir()
+	path, old := filepath.Join(dir, "s"), filepath.Join(dir, "old")
+	run := func(details ...string) {
+		t.Helper()
+		s, err := spool.Open(path, spool.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendAll(t, s, wire.Alarm, details...)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("1")
+	copyFile(t, path+".alarms", old)
+	run("2")
+	copyFile(t, old, path+".alarms") // the log's write was cut off
+	run()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s := spooltest.Open(t, path, spool.Options{})
+	if got := fmt.Sprint(waiting(t, s, wire.Alarm)); got != "[1 2]" {
+		t.Errorf("alarms %v, want 1 and 2", got)
+	}
+	if state, err := s.State(); err != nil || string(state["latch"]) != "2" {
+		t.Errorf("state %q, %v: want 2", state, err)
+	}
+}
+
 // The log is cut anywhere: what is before the cut holds, and nothing else.
 func TestSecondHomeCutAnywhere(t *testing.T) {
 	dir := t.TempDir()

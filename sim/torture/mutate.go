@@ -27,7 +27,10 @@ func Mutations() []Mutation {
 	return []Mutation{
 		{
 			"fsync-off", "the spool's commits are not synced to the disk",
-			[]Edit{{"firmware/spool/file.go", "db, err = bolt.Open(path, 0o600, &opt)", "opt.NoSync = true; db, err = bolt.Open(path, 0o600, &opt)"}},
+			[]Edit{
+				{"firmware/spool/file.go", "db, err = bolt.Open(path, 0o600, &opt)", "opt.NoSync = true; db, err = bolt.Open(path, 0o600, &opt)"},
+				{"firmware/spool/home.go", "err = h.f.Sync()", "err = nil"},
+			},
 		},
 		{
 			"crc-off", "the spool believes every value that it reads",
