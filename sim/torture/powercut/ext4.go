@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,8 +75,16 @@ func (d *Ext4) Cut() error {
 
 // Restore mounts the file system again, which replays its journal.
 func (d *Ext4) Restore() error {
-	if err := unix.Unmount(d.mount, 0); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: it was not mounted
-		return fmt.Errorf("ext4: unmount: %w", err)
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		err := unix.Unmount(d.mount, 0)
+		if err == nil || errors.Is(err, unix.EINVAL) { // it was not mounted
+			break
+		}
+		// A process that another goroutine has just forked holds all of our files
+		// until it executes.
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return fmt.Errorf("ext4: unmount: %w", err)
+		}
 	}
 	// The command finds a loop device and has it freed when it is unmounted.
 	if err := command("mount", "-n", "-t", "ext4", "-o", "loop", d.image, d.mount); err != nil {

@@ -51,8 +51,8 @@ func (f *file) sync() {
 	f.pending = nil
 }
 
-// tear is the power cut: of what was not synced, some gets to the disk. page
-// is how many bytes around a torn sector are lost with it, see [FlashOptions].
+// tear is the power cut: of what was not synced, some gets to the disk. For
+// page see [FlashOptions].
 func (f *file) tear(rng *rand.Rand, page int64, tally *Tally) {
 	tally.Files++
 	if len(f.pending) > 0 {
@@ -86,14 +86,14 @@ func (f *file) tear(rng *rand.Rand, page int64, tally *Tally) {
 		f.disk = c.applyTo(f.disk)
 	}
 	// The write that was under way tears between two sectors, and may leave
-	// anything in the one where it stopped.
+	// anything in the page where it stopped.
 	if i := rng.IntN(len(f.pending) + 1); i < len(f.pending) && len(f.pending[i].data) > 0 {
 		c := f.pending[i]
 		at := rng.Int64N((int64(len(c.data))+sector-1)/sector) * sector
 		f.disk = change{c.at, c.data[:at:at]}.applyTo(f.disk)
-		if rng.IntN(2) == 0 {
-			from, size := (c.at+at)/max(page, sector)*max(page, sector), max(page, sector)
-			garbage := make([]byte, max(0, min(size, int64(len(f.disk))-from)))
+		if page > 0 && rng.IntN(2) == 0 {
+			from := (c.at + at) / page * page
+			garbage := make([]byte, max(0, min(page, int64(len(f.disk))-from)))
 			for k := range garbage {
 				garbage[k] = byte(rng.Uint32())
 			}
@@ -153,5 +153,5 @@ type Tally struct {
 	Files    int // there at a cut
 	Unsynced int // of them, had writes that were not synced
 	Torn     int // of those, got some but not all of that
-	Garbage  int // of those, got a sector or a page of garbage
+	Garbage  int // of those, got a page of garbage
 }

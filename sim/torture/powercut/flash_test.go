@@ -27,7 +27,7 @@ func TestTear(t *testing.T) {
 				touched[first+i] = true
 			}
 		}
-		f.tear(rapidRand(t), 0, new(Tally))
+		f.tear(rapidRand(t), sector, new(Tally))
 		garbage := 0
 		for i := range sectors {
 			s := f.disk[i*sector : (i+1)*sector]

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -19,17 +20,16 @@ import (
 // FlashOptions say what kind of a disk a Flash is.
 type FlashOptions struct {
 	Seed uint64
-	// Page is how many bytes, from a multiple of it on, are lost when a sector
-	// among them is torn: flash is written in pages that are larger than a
-	// database's. 0: only the sector.
+	// Page is how many bytes, from a multiple of it on, are garbage when a sector
+	// among them is torn, synced or not: a page of flash may be larger than a
+	// database's. 0: a sector is always as before or as after.
 	Page int64
 }
 
 // A Flash is a disk with a volatile cache: when its power is cut, writes that
-// were not synced are there or not, in any order, torn between sectors, and one
-// sector may hold garbage. Names in its one folder are durable when the folder
-// was synced, and files when they were; a file system that does more than POSIX
-// asks for hides faults. Its methods but Dir are for one goroutine, which must
+// were not synced are there or not, in any order, torn between sectors. Names in
+// its one folder are durable when the folder was synced, and files when they
+// were; a file system that does more than POSIX asks for hides faults. Its methods but Dir are for one goroutine, which must
 // not touch the files itself: it serves them.
 type Flash struct {
 	mount string
@@ -138,10 +138,15 @@ func (d *Flash) Tally() Tally {
 
 // Close unmounts the disk.
 func (d *Flash) Close() error {
-	if err := d.serve.Unmount(); err != nil {
-		return fmt.Errorf("flash: unmount: %w", err)
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		err := d.serve.Unmount()
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.EBUSY) || time.Now().After(end) { // busy as in Ext4.Restore
+			return fmt.Errorf("flash: unmount: %w", err)
+		}
 	}
-	return nil
 }
 
 // do makes a change, if there is power. The change that the cut comes in was

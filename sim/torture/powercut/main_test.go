@@ -10,13 +10,20 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/fengsui/fengsui/firmware/spool"
 )
 
 // The test binary is also what the rigs cut off. The rigs run in a mount
 // namespace of their own, so that nothing stays mounted when they are killed.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == subjectArg {
-		os.Exit(subject(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case subjectArg:
+			os.Exit(subject(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+		case checkArg:
+			os.Exit(spool.CheckMain(os.Args[2], os.Stderr))
+		}
 	}
 	const inside = "FENGSUI_POWERCUT_INSIDE"
 	if os.Geteuid() != 0 || os.Getenv(inside) != "" {
