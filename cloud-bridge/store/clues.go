@@ -127,6 +127,23 @@ func (cs clues) best(mono int64) (best timing, ok bool) {
 	return best, ok
 }
 
+// denies reports whether the centre's own clock contradicts what a device said
+// of a moment of the boot.
+func (cs clues) denies(mono, at, within int64) bool {
+	ref, source, has := cs.reference()
+	return has && !ref.timing(mono, source).agrees(at, within)
+}
+
+// liar reports whether it contradicts one of the boot's sources.
+func (cs clues) liar() bool {
+	for source, c := range cs {
+		if source > 0 && cs.denies(c.mono, c.offset+c.mono, c.within) {
+			return true
+		}
+	}
+	return false
+}
+
 // boots are the clues of all boots of a stream.
 type boots struct {
 	by    map[uint64]clues
@@ -208,8 +225,7 @@ func (b *boots) moment(boot uint64, mono time.Duration, told wire.Wall, received
 	ms, within := mono.Milliseconds(), told.Uncertainty.Milliseconds()
 	best, ok := cs.best(ms)
 	future := told.UnixMilli-within > received.UnixMilli()+leapMs
-	ref, source, has := cs.reference()
-	denied := has && !ref.timing(ms, source).agrees(told.UnixMilli, within)
+	denied := cs.denies(ms, told.UnixMilli, within)
 	if told.Source != wire.WallNone && told.Source != wire.WallRTC && !future && !denied &&
 		!(ok && within >= vague && best.within < within/2) {
 		return m

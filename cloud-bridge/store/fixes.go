@@ -22,24 +22,24 @@ func (t *tx) track(d *device, st *stream, a *Arrival, b *wire.TrackBatch, row in
 			d.fix = &f
 		}
 	}
+	own, err := t.boot(st.num, a.Event.Boot)
+	if err != nil {
+		return err
+	}
+	denied := deniedBy(own.clues, a.Event)
 	var dated []int
 	for n := range b.Fixes {
 		f := b.Fixes[n]
-		if f.Flags&wire.DoubtTime == 0 {
+		if f.Flags&wire.DoubtTime == 0 && !denied {
 			dated = append(dated, n)
 			newest(f)
 			continue
 		}
-		if err := t.exec(`INSERT INTO undated (device, stream, boot, mono, event, n, said, lat_e6, lon_e6, alt, speed, course, hdop, flags)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, d.num, st.num, int64(a.Event.Boot), f.Mono, row, n, f.Time,
-			f.LatE6, f.LonE6, f.Alt, f.Speed, f.Course, f.HDOP, f.Flags); err != nil {
-			return err
-		}
-		own, err := t.boot(st.num, a.Event.Boot)
+		mono, err := t.putUndated(d.num, st.num, row, n, a.Event, f)
 		if err != nil {
 			return err
 		}
-		if at, ok := own.clues.best(f.Mono); ok {
+		if at, ok := own.clues.best(mono); ok {
 			f.Time = min(at.at, a.Received.UnixMilli())
 			newest(f)
 		}
@@ -57,6 +57,69 @@ func (t *tx) track(d *device, st *stream, a *Arrival, b *wire.TrackBatch, row in
 			}
 			dated = dated[size:]
 			if err := t.exec(text, args...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// deniedBy reports whether the time of day of an event is contradicted by the
+// centre's own clock, and so that of the fixes in it.
+func deniedBy(cs clues, e *wire.Event) bool {
+	return e.Wall.Source != wire.WallNone && cs.denies(e.Mono.Milliseconds(), e.Wall.UnixMilli, e.Wall.Uncertainty.Milliseconds())
+}
+
+// putUndated stores a fix whose time is not to be believed, and returns when it
+// was in its boot.
+func (t *tx) putUndated(device, stream, row int64, n int, e *wire.Event, f wire.TrackFix) (mono int64, err error) {
+	mono = f.Mono
+	if f.Flags&wire.DoubtTime == 0 { // it is by the clock that the event is by
+		mono = e.Mono.Milliseconds() - (e.Wall.UnixMilli - f.Time)
+	}
+	return mono, t.exec(`INSERT INTO undated (device, stream, boot, mono, event, n, said, lat_e6, lon_e6, alt, speed, course, hdop, flags)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`, device, stream, int64(e.Boot), mono, row, n, f.Time,
+		f.LatE6, f.LonE6, f.Alt, f.Speed, f.Course, f.HDOP, f.Flags)
+}
+
+// disbelieve takes the times from the fixes of those batches of a boot that
+// the centre's own clock contradicts. That is rare, and reads the whole lane.
+func (t *tx) disbelieve(k bootKey, cs clues) error {
+	type batch struct {
+		row, device int64
+		event       *wire.Event
+	}
+	var denied []batch
+	err := t.rows(`SELECT e.event, e.device, e.message FROM streams s JOIN events e ON e.device = s.device AND e.stream = s.stream
+		WHERE s.stream = ? AND e.lane = ? AND e.boot = ?`, []any{k.stream, wire.Track, int64(k.boot)},
+		func(scan func(...any) error) (bool, error) {
+			var b batch
+			var msg []byte
+			err := scan(&b.row, &b.device, &msg)
+			if err == nil {
+				b.event, err = wire.Peek(msg)
+			}
+			if err == nil && deniedBy(cs, b.event) {
+				denied = append(denied, b)
+			}
+			return true, err
+		})
+	if err != nil {
+		return err
+	}
+	for _, b := range denied {
+		body, ok := b.event.Body.(*wire.TrackBatch)
+		if !ok {
+			continue
+		}
+		for n, f := range body.Fixes {
+			if f.Flags&wire.DoubtTime != 0 {
+				continue
+			}
+			if err := t.exec(`DELETE FROM fixes WHERE device = ? AND at = ? AND event = ? AND n = ?`, b.device, f.Time, b.row, n); err != nil {
+				return err
+			}
+			if _, err := t.putUndated(b.device, k.stream, b.row, n, b.event, f); err != nil {
 				return err
 			}
 		}

@@ -121,7 +121,8 @@ func (t *tx) superseded(d *device, id wire.StreamID) error {
 }
 
 // redate saves the clues and dates anew what they may date better: the presses
-// of incidents. Everything else is dated when it is read.
+// of incidents, and the fixes of a clock that turns out to have been wrong.
+// Everything else is dated when it is read.
 func (t *tx) redate() error {
 	better := make(map[int64][]uint64)
 	for k, b := range t.boots {
@@ -138,6 +139,11 @@ func (t *tx) redate() error {
 		}
 		if b.better {
 			better[k.stream] = append(better[k.stream], k.boot)
+			if b.clues.liar() {
+				if err := t.disbelieve(k, b.clues); err != nil {
+					return err
+				}
+			}
 		}
 		clear(b.changed)
 		b.better = false
