@@ -58,6 +58,14 @@ func Mutations() []Mutation {
 			"lane-order-off", "the centre acknowledges up to the highest number of a lane, holes or not",
 			[]Edit{{"cloud-bridge/store/lanes.go", "	was := l.upTo\n", "	was := l.upTo\n	l.upTo = max(l.upTo, l.highest)\n"}},
 		},
+		{
+			"clock-follows", "the device's clock goes wherever a source of it jumps",
+			[]Edit{{"firmware/clock/source.go", "	if !s.known || s.held.agrees(&e, now) {\n		if !s.known ||", "	if true {\n		if true || !s.known ||"}},
+		},
+		{
+			"correction-off", "the centre takes the device's word for the time of day",
+			[]Edit{{"cloud-bridge/store/clues.go", "	best, ok := cs.best(ms)\n	future := ", "	best, ok := cs.best(ms)\n	if ms >= 0 {\n		return m\n	}\n	future := "}},
+		},
 	}
 }
 

@@ -226,3 +226,10 @@ func TestTheReceiverOfApril2019(t *testing.T) {
 		w.press()
 	}, press{wire.WallCentre, sec, true}, press{wire.WallGNSS, 1100 * ms, false})
 }
+
+// Without what this is about the rig must find something.
+func TestMutants(t *testing.T) {
+	for _, mutation := range []string{"clock-follows", "correction-off"} {
+		torture.Mutate(t, mutation, "TestWrongClocks")
+	}
+}
