@@ -193,15 +193,29 @@ func (l *laneReader) account() []Gap {
 	missing := l.Thinned + l.Full + l.Damaged + l.Other
 	share(l.known+1, l.told, whole, "", time.Time{})
 	l.Waiting -= l.Thinned + l.Full + l.Damaged + l.Other - missing
-	for i := range l.dropped {
-		l.Fixes += l.dropped[i].Fixes
-	}
+	l.Fixes = fixesGivenUp(l.dropped)
 	for _, g := range l.wrong {
 		*l.count(g.Why)++
 	}
 	out = append(out, l.wrong...)
 	slices.SortStableFunc(out, func(a, b Gap) int { return cmp.Compare(a.From, b.From) })
 	return out
+}
+
+// fixesGivenUp adds up the positions of ranges ordered by their first number. A
+// range within another one of the same reason is counted with that: the device
+// has summed them up since.
+func fixesGivenUp(ranges []Dropped) (n uint64) {
+	ranges = slices.Clone(ranges)
+	slices.SortStableFunc(ranges, func(a, b Dropped) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(b.To, a.To)) })
+	last := make(map[wire.DropWhy]uint64) // the highest number so far
+	for _, d := range ranges {
+		if d.To > last[d.Why] {
+			n += d.Fixes
+			last[d.Why] = d.To
+		}
+	}
+	return n
 }
 
 // firstOver returns the index of the first segment that does not end before a number.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -218,12 +219,13 @@ func (c *count) report() (store.LaneState, map[uint64]string) {
 			l.UpTo = n
 		}
 	}
-	seen := make(map[wire.DroppedRange]bool)
-	for _, r := range c.ranges {
-		if !seen[r] {
+	for i, r := range c.ranges { // each once, and none that is within another
+		if !slices.ContainsFunc(c.ranges[:i], func(o wire.DroppedRange) bool { return o == r }) &&
+			!slices.ContainsFunc(c.ranges, func(o wire.DroppedRange) bool {
+				return o.Why == r.Why && o != r && o.From <= r.From && r.To <= o.To
+			}) {
 			l.Fixes += r.Fixes
 		}
-		seen[r] = true
 	}
 	return l, missing
 }
