@@ -596,6 +596,7 @@ func TestDiskErrors(t *testing.T) {
 	if err != nil {
 		need(t, false, "strace is not installed: apt-get install strace")
 	}
+	need(t, os.Geteuid() == 0, "attaching strace to the centre needs root")
 	for _, call := range []string{"pwrite64", "fdatasync,fsync"} {
 		t.Run(call, func(t *testing.T) {
 			t.Parallel()
