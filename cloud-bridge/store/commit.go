@@ -84,7 +84,10 @@ func (t *tx) arrive(a *Arrival) (stored bool, err error) {
 			return false, nil
 		}
 		// Another event under a number that is taken: a spool that went back in
-		// time, or two devices with one key. What it says may be an alarm.
+		// time, or two devices with one key. What it says may be an alarm, and what
+		// comes after it may have waited for it.
+		l := st.lane(e.Lane)
+		l.fresh, l.changed = true, true
 		return true, t.apply(a, d, st, 0)
 	}
 	row, err := r.LastInsertId()

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"database/sql"
 	"fmt"
 	"time"
@@ -96,9 +97,9 @@ func (t *tx) arrived(st *stream, e *wire.Event, hash wire.Hash, received time.Ti
 	if e.Seq == l.known+1 && l.upTo == l.known && l.highest <= l.known && l.droppedTo <= l.known {
 		// In order, which is the rule: nothing needs to be read.
 		if before := l.hash; e.Seq == 1 && e.Prev != (wire.Hash{}) || before != nil && wire.Hash(before) != e.Prev {
-			if err := t.broken(st, e.Lane, e.Seq, received); err != nil {
-				return err
-			}
+			l.fresh = true
+			l.highest, l.known, l.told = e.Seq, e.Seq, max(l.told, e.Seq)
+			return t.broken(st, e.Lane, e.Seq, received)
 		}
 		l.upTo, l.highest, l.known, l.told, l.hash = e.Seq, e.Seq, e.Seq, max(l.told, e.Seq), hash[:]
 		return nil
@@ -178,7 +179,10 @@ func (t *tx) fill(st *stream, n wire.Lane, seq uint64) error {
 	return err
 }
 
-// advance moves up-to over all that is stored or will never come.
+// advance moves up-to over all that is stored or will never come, but not past
+// an event that does not join the one before it: an acknowledgement of it would
+// acknowledge, to a device whose spool went back in time, another event of that
+// number, which may not have come yet.
 func (t *tx) advance(st *stream, n wire.Lane, l *lane) error {
 	// What the device gave up right behind what is known is known with it.
 	for l.droppedTo > l.known {
@@ -217,6 +221,13 @@ func (t *tx) advance(st *stream, n wire.Lane, l *lane) error {
 			l.upTo = max(l.upTo, min(over, to))
 		}
 	}
+	if l.upTo > was {
+		to, err := t.joined(st, n, l, was, l.upTo)
+		if err != nil {
+			return err
+		}
+		l.upTo = to
+	}
 	if l.upTo != was || l.hash == nil {
 		l.hash, l.changed = nil, true
 		_, err := t.row(`SELECT hash FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq = ?`,
@@ -224,6 +235,63 @@ func (t *tx) advance(st *stream, n wire.Lane, l *lane) error {
 		return err
 	}
 	return nil
+}
+
+// joined returns how far from … to holds no break of the chain that leads to an
+// event which is not here.
+func (t *tx) joined(st *stream, n wire.Lane, l *lane, from, to uint64) (uint64, error) {
+	var breaks []uint64
+	err := t.rows(`SELECT seq FROM breaks WHERE stream = ? AND lane = ? AND seq > ? AND seq <= ? ORDER BY seq`,
+		[]any{st.num, n, int64(from), int64(to)}, func(scan func(...any) error) (bool, error) {
+			var seq uint64
+			err := scan(&seq)
+			breaks = append(breaks, seq)
+			return true, err
+		})
+	if err != nil {
+		return 0, err
+	}
+	for _, seq := range breaks {
+		ok, err := t.rejoins(st, n, l, seq)
+		if err != nil {
+			return 0, err
+		}
+		if !ok {
+			return seq - 1, nil
+		}
+	}
+	return to, nil
+}
+
+// rejoins follows the chain of a stored event back, over events that were kept
+// aside, until it joins the stored ones, or numbers that the device no longer
+// holds.
+func (t *tx) rejoins(st *stream, n wire.Lane, l *lane, seq uint64) (bool, error) {
+	var prev []byte
+	if _, err := t.row(`SELECT prev FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq = ?`,
+		[]any{st.owner, st.num, n, int64(seq)}, []any{&prev}); err != nil {
+		return false, err
+	}
+	for seq--; seq >= max(l.oldest, 1); seq-- {
+		var have, aside []byte
+		if found, err := t.row(`SELECT hash FROM events WHERE device = ? AND stream = ? AND lane = ? AND seq = ?`,
+			[]any{st.owner, st.num, n, int64(seq)}, []any{&have}); err != nil {
+			return false, err
+		} else if !found || bytes.Equal(have, prev) {
+			return true, nil
+		}
+		found, err := t.row(`SELECT message FROM twice WHERE stream = ? AND lane = ? AND seq = ? AND hash = ?`,
+			[]any{st.num, n, int64(seq), prev}, []any{&aside})
+		if err != nil || !found {
+			return false, err
+		}
+		e, err := wire.Peek(aside)
+		if err != nil {
+			return false, err
+		}
+		prev = e.Prev[:]
+	}
+	return true, nil
 }
 
 // holeFrom returns the hole that holds a number or is the next after it; from

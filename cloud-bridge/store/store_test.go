@@ -501,3 +501,23 @@ func TestFaultsAndHealth(t *testing.T) {
 	commit(t, s, heartbeat, stuck)
 	wants(t, "faults after a heartbeat that came first", device(t, s, "box-01").Faults, wantFaults)
 }
+
+// A device whose spool went back in time has other events under numbers that
+// are stored. What follows them is not acknowledged before they are here.
+func TestNoAckPastAFork(t *testing.T) {
+	s := fresh(t)
+	first, other := lane(t, "box-01", wire.Duty), lane(t, "box-01", wire.Duty)
+	upTo := func(a store.Arrival) uint64 { return commit(t, s, a).Acks[0].Ack.UpTo[wire.Duty] }
+	if got := upTo(first.next(&wire.SignRefused{Reason: "no_match"})); got != 1 {
+		t.Errorf("up to %d: want 1", got)
+	}
+	one, two, three := other.next(&wire.SignRefused{Reason: "timeout"}), other.next(&wire.SignRefused{Reason: "a"}), other.next(&wire.SignRefused{Reason: "b"})
+	for _, a := range []store.Arrival{two, three} {
+		if got := upTo(a); got != 1 {
+			t.Errorf("up to %d with a number missing that is taken: want 1", got)
+		}
+	}
+	if got := upTo(one); got != 3 {
+		t.Errorf("up to %d with all of them here: want 3", got)
+	}
+}
