@@ -29,12 +29,13 @@ import (
 	"github.com/fengsui/fengsui/sim/mono"
 )
 
-// A Command is one line of a device's input: moves of a line's outside, or the
-// word to start. Moves before the start are what the device finds.
+// A Command is one line of a device's input: moves of a line's outside, what
+// its system clock shows, or the word to start. Moves before the start are what the device finds.
 type Command struct {
 	Line  string     `json:"line,omitempty"`
 	Train line.Train `json:"train,omitempty"`
 	Start bool       `json:"start,omitempty"`
+	Clock string     `json:"clock,omitempty"` // see Clock
 }
 
 // A Report is one line of a device's output: an edge of an output, or the
@@ -72,9 +73,6 @@ func Device(ctx context.Context, version string, check, args []string, stdin io.
 	return 0
 }
 
-// timeServer is how exact the simulated time server keeps a device's clock.
-const timeServer = 10 * time.Millisecond
-
 func device(ctx context.Context, version string, check []string, cfg *config.Config, stdin io.Reader, stdout, stderr io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -85,7 +83,8 @@ func device(ctx context.Context, version string, check []string, cfg *config.Con
 	})
 	start := make(chan struct{})
 	commands := make(chan error, 1)
-	go func() { commands <- obey(ctx, bank, stdin, start) }()
+	wall := newSystemClock()
+	go func() { commands <- obey(ctx, bank, wall, stdin, start) }()
 	go func() {
 		err := <-commands
 		if err == nil {
@@ -103,9 +102,7 @@ func device(ctx context.Context, version string, check []string, cfg *config.Con
 	if err != nil {
 		return err
 	}
-	// The simulated district has a time server: this machine's clock is the
-	// centre's as well, whether or not something disciplines it here.
-	ports.Clock.Disciplined = func() (bool, time.Duration) { return true, timeServer }
+	ports.Clock.Now, ports.Clock.Disciplined = wall.now, wall.disciplined
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	began := mono.Now()
 	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log, CheckSpool: check})
@@ -136,7 +133,7 @@ func ended(ctx context.Context) error {
 }
 
 // obey carries out commands until the input ends, and closes start at the word.
-func obey(ctx context.Context, bank *line.Bank, in io.Reader, start chan<- struct{}) error {
+func obey(ctx context.Context, bank *line.Bank, wall *systemClock, in io.Reader, start chan<- struct{}) error {
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	trains := make(map[string]chan line.Train)
@@ -156,8 +153,12 @@ func obey(ctx context.Context, bank *line.Bank, in io.Reader, start chan<- struc
 		case c.Start && !started:
 			started = true
 			close(start)
+		case c.Clock != "":
+			if err := wall.set(c.Clock); err != nil {
+				return fmt.Errorf("command: %w", err)
+			}
 		case c.Line == "":
-			return fmt.Errorf("command %+v: want a line and a train, or start once", c)
+			return fmt.Errorf("command %+v: want a line and a train, a clock, or start once", c)
 		case !started:
 			if err := bank.Line(c.Line).Play(ctx, c.Train); err != nil {
 				return fmt.Errorf("command: %w", err)

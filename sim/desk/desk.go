@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // ErrAnswer means that the centre answered with an error of its own.
@@ -47,6 +48,16 @@ type Incident struct {
 	Alarm   string `json:"alarm"`
 	Presses uint64 `json:"presses"`
 	Officer string `json:"officer"`
+
+	PressedAt Moment `json:"pressed_at"`
+}
+
+// A Moment is when a button was pressed, as well as the centre knows it.
+type Moment struct {
+	Time          *time.Time `json:"time"` // nil: not known
+	Source        string     `json:"source"`
+	UncertaintyMS int64      `json:"uncertainty_ms"`
+	Corrected     bool       `json:"corrected"`
 }
 
 // A Device is what the desk knows of one.

@@ -67,6 +67,7 @@ type Device struct {
 
 	mu      sync.Mutex
 	rng     *rand.Rand
+	clock   string // what its system clock shows; "": right
 	closed  bool
 	power   bool
 	proc    *process
@@ -251,6 +252,19 @@ func (d *Device) Drive(route scenario.Drive) error {
 // Park lets it stand where it is.
 func (d *Device) Park() error { return d.feed(func() error { d.gps.park(); return nil }) }
 
+// SetClock sets its system clock: a word of the scenario's verb "set clock".
+func (d *Device) SetClock(word string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	d.clock = word
+	d.send(child.Command{Clock: word})
+	d.log.Info("system clock", "shows", word)
+	return nil
+}
+
 // LoseFix blinds its receiver.
 func (d *Device) LoseFix() error { return d.feed(func() error { d.gps.blind(); return nil }) }
 
@@ -339,6 +353,9 @@ func (d *Device) boot() error {
 		if c.closed {
 			d.send(child.Command{Line: d.lines[name], Train: line.Contact(line.Low)})
 		}
+	}
+	if d.clock != "" {
+		d.send(child.Command{Clock: d.clock})
 	}
 	d.send(child.Command{Start: true})
 	if d.gps != nil {

@@ -56,7 +56,9 @@ func (p *player) expectIncident(ctx context.Context, st *scenario.Step, deadline
 		return i.Device == *st.Device &&
 			(st.Kind == nil || i.Kind == *st.Kind) && (st.State == nil || i.State == *st.State) &&
 			(st.Presses == nil || i.Presses == *st.Presses) && (st.Silent == nil || i.Silent == *st.Silent) &&
-			(st.Drill == nil || i.Drill == *st.Drill) && (st.Officer == nil || i.Officer == *st.Officer)
+			(st.Drill == nil || i.Drill == *st.Drill) && (st.Officer == nil || i.Officer == *st.Officer) &&
+			(st.Source == nil || i.PressedAt.Source == *st.Source) && (st.Corrected == nil || i.PressedAt.Corrected == *st.Corrected) &&
+			(st.Dated == nil || p.dated(&i.Incident, time.Duration(*st.Dated)))
 	}
 	var last []seen
 	n := 0
@@ -86,13 +88,29 @@ func (p *player) expectIncident(ctx context.Context, st *scenario.Step, deadline
 	var there []string
 	for _, i := range last {
 		if i.Device == *st.Device {
-			there = append(there, fmt.Sprintf("%s %s (presses %d, silent %v, drill %v, officer %q)", i.Kind, i.State, i.Presses, i.Silent, i.Drill, i.Officer))
+			there = append(there, fmt.Sprintf("%s %s (presses %d, silent %v, drill %v, officer %q, pressed at %v of %s, corrected: %v)",
+				i.Kind, i.State, i.Presses, i.Silent, i.Drill, i.Officer, i.PressedAt.Time, i.PressedAt.Source, i.PressedAt.Corrected))
 		}
 	}
 	if len(there) == 0 {
 		return unmet("the desk has no incident of %s", *st.Device)
 	}
 	return unmet("%d match; the desk has of %s: %s", n, *st.Device, strings.Join(there, "; "))
+}
+
+// dated reports whether an incident's press is not further than off from one
+// that there was.
+func (p *player) dated(i *desk.Incident, off time.Duration) bool {
+	if i.PressedAt.Time == nil {
+		return false
+	}
+	for _, press := range p.d.Ledger.Entries().Presses {
+		at := time.Now().Add(press.At - mono.Now())
+		if press.Device == i.Device && i.PressedAt.Time.Sub(at).Abs() <= off {
+			return true
+		}
+	}
+	return false
 }
 
 const (

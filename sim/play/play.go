@@ -216,6 +216,8 @@ func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
 			speed = *st.Speed
 		}
 		err = dev.Replay(p.s.LogPath(*st.Log), speed)
+	case "set clock":
+		err = dev.SetClock(*st.Clock)
 	case "acknowledge", "dispatch", "close":
 		err = p.act(ctx, st, id)
 	default:

@@ -35,6 +35,7 @@ func verbs() map[string]rule {
 		"park":            {words("device"), nil},
 		"lose fix":        {words("device"), nil},
 		"replay":          {words("device log"), words("speed")},
+		"set clock":       {words("device clock"), nil},
 		"acknowledge":     {words("device"), words("by kind")},
 		"dispatch":        {words("device unit"), words("by kind")},
 		"close":           {words("device code"), words("by kind note")},
@@ -43,7 +44,7 @@ func verbs() map[string]rule {
 
 func expectations() map[string]rule {
 	return map[string]rule{
-		"incident":          {words("device within"), words("kind state presses silent drill officer count")},
+		"incident":          {words("device within"), words("kind state presses silent drill officer count source corrected dated")},
 		"lamp":              {words("device shows within"), words("style")},
 		"siren":             {words("device sounds within"), nil},
 		"officer":           {words("device signed within"), words("officer")},
@@ -74,6 +75,7 @@ func (s *Step) fields() []field {
 		fieldOf("kind", s.Kind), fieldOf("state", s.State), fieldOf("presses", s.Presses), fieldOf("silent", s.Silent),
 		fieldOf("drill", s.Drill), fieldOf("shows", s.Shows), fieldOf("style", s.Style), fieldOf("sounds", s.Sounds),
 		fieldOf("signed", s.Signed), fieldOf("officer", s.Officer), fieldOf("fixes", s.Fixes), fieldOf("count", s.Count),
+		fieldOf("clock", s.Clock), fieldOf("source", s.Source), fieldOf("corrected", s.Corrected), fieldOf("dated", s.Dated),
 		fieldOf("within", s.Within),
 	}
 }
@@ -234,6 +236,7 @@ func hint(name string) string {
 		"code": "real, false_alarm, test, drill, duplicate or unfounded", "within": "a duration such as 1s",
 		"shows": "idle, stored, centre_has, acknowledged, unit_coming or fault", "sounds": "true or false",
 		"signed": "on, off or refused", "fixes": "a number of fixes",
+		"clock": "right, free, in 1970, in 2080, hour ahead or hour behind",
 	}[name]
 	if !ok {
 		return "a value"

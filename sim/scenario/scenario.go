@@ -29,6 +29,7 @@
 //	  drill: true                      # everything from it belongs to an exercise
 //	  track: {batch: 60, close_after: 5s, still_every: 30s}
 //	  health: 30s                      # between heartbeats
+//	  clock: in 1970                   # its system clock, see set clock; default right
 //
 // # A step
 //
@@ -50,6 +51,7 @@
 //	park             device
 //	lose fix         device
 //	replay           device, log            speed: 1
+//	set clock        device, clock
 //	acknowledge      device                 by, kind
 //	dispatch         device, unit           by, kind
 //	close            device, code           by, kind, note
@@ -62,12 +64,16 @@
 // know. park stops a car where it is; lose fix blinds its receiver; replay
 // feeds the receiver's log of that path (relative to the scenario's file) at
 // speed times its own pace, and when it ends the receiver falls silent.
+// set clock sets the device's system clock: right (kept by a time server), free
+// (right, but nothing vouches for it), in 1970 or in 2080 (nothing vouches for
+// it, and each start begins in that year), hour ahead or hour behind (kept by a
+// time server that is wrong).
 // acknowledge, dispatch and close act at the desk on the device's newest
 // incident that is not closed (of that kind, when it is given), and wait up to
 // 5 s for it; code is real, false_alarm, test, drill, duplicate or unfounded.
 //
 //	expect            needs                     takes
-//	incident          device, within            kind, state, presses, silent, drill, officer, count
+//	incident          device, within            kind, state, presses, silent, drill, officer, count, source, corrected, dated
 //	lamp              device, shows, within     style
 //	siren             device, sounds, within
 //	officer           device, signed, within    officer
@@ -80,7 +86,9 @@
 // incident wants an incident of the device that was opened since the timeline
 // began and is all that the step says: kind; state (open, acknowledged,
 // dispatched, closed); presses, exactly; silent; drill; officer, who was signed
-// on. With count, exactly so many are all that, and count: 0 wants none for the
+// on; source, whose time of day dates the press (none, gnss, ntp, rtc, centre);
+// corrected, whether that is not what the device said; dated: 2s, that it is not
+// further than that from a press that there was. With count, exactly so many are all that, and count: 0 wants none for the
 // whole of within. lamp wants the lamps to show idle, stored, centre_has,
 // acknowledged, unit_coming or fault, in the style plain, silent or drill where
 // given. siren wants it to sound (sounds: true) or not. officer wants the desk
@@ -148,6 +156,7 @@ type Device struct {
 	Drill   bool              `yaml:"drill"`
 	Track   Track             `yaml:"track"`
 	Health  Duration          `yaml:"health" min:"5s" max:"10m"`
+	Clock   string            `yaml:"clock" oneof:"right|free|in 1970|in 2080|hour ahead|hour behind"`
 }
 
 // A Place is a point in degrees, WGS 84.
@@ -178,7 +187,7 @@ type Track struct {
 // A Step does one thing or expects one. Members that the file does not have are nil.
 type Step struct {
 	At     *Duration `yaml:"at" min:"0s" max:"24h"`
-	Do     string    `yaml:"do" oneof:"press|release|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|acknowledge|dispatch|close"`
+	Do     string    `yaml:"do" oneof:"press|release|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close"`
 	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|track|all events stored"`
 
 	Device *string   `yaml:"device"`
@@ -194,6 +203,7 @@ type Step struct {
 	Unit   *string   `yaml:"unit" min:"1" max:"64" want:"a unit's name of 1 to 64 bytes"`
 	Code   *string   `yaml:"code" oneof:"real|false_alarm|test|drill|duplicate|unfounded"`
 	Note   *string   `yaml:"note" max:"2000"`
+	Clock  *string   `yaml:"clock" oneof:"right|free|in 1970|in 2080|hour ahead|hour behind"`
 
 	Within  *Duration `yaml:"within" min:"1ms" max:"24h"`
 	Kind    *string   `yaml:"kind" oneof:"panic|fire|medical"`
@@ -208,6 +218,10 @@ type Step struct {
 	Sounds  *bool     `yaml:"sounds"`
 	Signed  *string   `yaml:"signed" oneof:"on|off|refused"`
 	Fixes   *int      `yaml:"fixes" min:"1" max:"1000000"`
+
+	Source    *string   `yaml:"source" oneof:"none|gnss|ntp|rtc|centre"`
+	Corrected *bool     `yaml:"corrected"`
+	Dated     *Duration `yaml:"dated" min:"1ms" max:"24h"`
 }
 
 // Start returns the step's time.
