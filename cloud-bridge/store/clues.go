@@ -224,7 +224,7 @@ func (b *boots) moment(boot uint64, mono time.Duration, told wire.Wall, received
 	}
 	ms, within := mono.Milliseconds(), told.Uncertainty.Milliseconds()
 	best, ok := cs.best(ms)
-	future := told.UnixMilli-within > received.UnixMilli()+leapMs
+	future := fromFuture(told, received)
 	denied := cs.denies(ms, told.UnixMilli, within)
 	if told.Source != wire.WallNone && told.Source != wire.WallRTC && !future && !denied &&
 		!(ok && within >= vague && best.within < within/2) {
@@ -238,10 +238,16 @@ func (b *boots) moment(boot uint64, mono time.Duration, told wire.Wall, received
 		m.Time = time.UnixMilli(min(best.at, received.UnixMilli())).UTC()
 		m.Source, m.Uncertainty = best.source, time.Duration(best.within)*time.Millisecond
 		m.Original = &told
-	case told.Source != wire.WallNone && future:
+	case future:
 		m = incident.Moment{Original: &told} // it cannot have been then
 	}
 	return m
+}
+
+// fromFuture reports whether a device's word is of after its arrival, and so
+// cannot be.
+func fromFuture(w wire.Wall, received time.Time) bool {
+	return w.Source != wire.WallNone && w.UnixMilli-w.Uncertainty.Milliseconds() > received.UnixMilli()+leapMs
 }
 
 // doubted reports whether a later clue may make a moment better.

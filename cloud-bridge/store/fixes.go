@@ -26,7 +26,7 @@ func (t *tx) track(d *device, st *stream, a *Arrival, b *wire.TrackBatch, row in
 	if err != nil {
 		return err
 	}
-	denied := deniedBy(own.clues, a.Event)
+	denied := deniedBy(own.clues, a.Event) || fromFuture(a.Event.Wall, a.Received)
 	var dated []int
 	for n := range b.Fixes {
 		f := b.Fixes[n]

@@ -65,7 +65,7 @@ func (t *tx) clue(st *stream, e *wire.Event, received time.Time) error {
 	mono, at := e.Mono.Milliseconds(), received.UnixMilli()
 	b.bound(mono, at)
 	c := clue{mono, e.Wall.UnixMilli - mono, e.Wall.Uncertainty.Milliseconds()}
-	if !trusted(e.Wall.Source) || e.Wall.UnixMilli-c.within > at+leapMs {
+	if !trusted(e.Wall.Source) || fromFuture(e.Wall, received) {
 		return nil
 	}
 	if old, ok := b.clues[int(e.Wall.Source)]; !ok || c.better(old) {
