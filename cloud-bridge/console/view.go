@@ -303,6 +303,9 @@ func viewIncident(i *incident.Incident) *Incident {
 		Device: i.Device, DeviceName: i.DeviceName, Alarm: i.Alarm.String(), Presses: i.Presses,
 		PressedAt: viewMoment(i.Pressed), ReceivedAt: Time{i.Received}, Delay: delay(&i.Pressed, i.Received), Officer: i.Officer, Missing: append([]string{}, i.Missing...),
 	}
+	if !i.Kind.Pressed() { // no device has latched it
+		v.Alarm, v.Delay = "", nil
+	}
 	if p := i.Position; p != nil {
 		v.Position = &Place{Lat: p.Lat, Lon: p.Lon, Source: string(p.Source)}
 		if p.Source != incident.Surveyed {

@@ -183,7 +183,12 @@ func (t *tx) greet(g *Greeting) error {
 	if err != nil {
 		return err
 	}
-	if news {
+	if !news {
+		if err := t.behind(d, st, moment{h.Boot, h.MonoMs}, g.Received); err != nil {
+			return err
+		}
+	} else {
+		t.trailOf(st).ahead(*st.said)
 		d.heard(g.Received)
 		d.alive(g.Received)
 		if err := t.runs(d, run{h.Stream, h.Boot}, g.Received); err != nil {

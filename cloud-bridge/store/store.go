@@ -52,8 +52,9 @@ type Store struct {
 	dir    string // of the file
 	health health
 
-	mu     sync.Mutex // held by the writer
-	writer *writer    // nil until needed, and after a failure
+	mu     sync.Mutex       // held by the writer
+	writer *writer          // nil until needed, and after a failure
+	trails map[int64]*trail // of streams
 }
 
 // writer is the one connection that writes, with its prepared statements.
@@ -78,7 +79,7 @@ func Open(ctx context.Context, file string, now func() time.Time) (*Store, error
 		}, extra...)}
 		return (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String()
 	}
-	s := &Store{now: now, dir: filepath.Dir(abs)}
+	s := &Store{now: now, dir: filepath.Dir(abs), trails: make(map[int64]*trail)}
 	if s.write, err = sql.Open("sqlite", dsn("cache_size(-16384)", "wal_autocheckpoint(2000)")); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -195,6 +196,7 @@ type tx struct {
 	incidents map[alarmKey]*record
 	boots     map[bootKey]*boot
 	undated   map[int64]bool // streams with presses to be dated
+	trails    map[int64]*trail
 	changes   []Change
 }
 
@@ -221,7 +223,7 @@ func (s *Store) transact(ctx context.Context, f func(*tx) error) (err error) {
 	t := &tx{
 		w: s.writer, at: s.now(),
 		devices: make(map[string]*device), incidents: make(map[alarmKey]*record),
-		boots: make(map[bootKey]*boot), undated: make(map[int64]bool),
+		boots: make(map[bootKey]*boot), undated: make(map[int64]bool), trails: s.trails,
 	}
 	if err = t.exec(`BEGIN IMMEDIATE`); err != nil {
 		s.discard()

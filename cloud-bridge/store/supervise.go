@@ -125,8 +125,12 @@ func (s *Store) Supervise(ctx context.Context, sv Supervision) error {
 // standing finds the incident of a kind that is not closed, of a device or, for
 // 0, of the district; or nil.
 func (t *tx) standing(device int64, kind incident.Kind) (*record, error) {
-	return t.incident(`WHERE coalesce(i.device, 0) = ? AND i.kind = ? AND i.state <> ? ORDER BY i.incident DESC LIMIT 1`,
+	r, err := t.incident(`WHERE coalesce(i.device, 0) = ? AND i.kind = ? AND i.state <> ? ORDER BY i.incident DESC LIMIT 1`,
 		device, kind, incident.Closed)
+	if r != nil && r.State == incident.Closed { // in this transaction
+		r = nil
+	}
+	return r, err
 }
 
 // raise opens an incident that no button has opened.
@@ -204,51 +208,4 @@ func (t *tx) districtLink(c *DistrictChange) error {
 		t.touch(r)
 	}
 	return nil
-}
-
-// alive notes a sign of life.
-func (d *device) alive(at time.Time) {
-	d.aliveAt = sql.NullInt64{Int64: max(d.aliveAt.Int64, at.UnixMilli()), Valid: true}
-}
-
-// A run is one start of a device with one stream.
-type run struct {
-	stream wire.StreamID
-	boot   uint64
-}
-
-// twinReturns is how often a run must come back after another one of the same
-// device was heard before that means two devices: a run that was replaced never
-// comes back, but one hello may be late.
-const (
-	twinReturns = 3
-	twinWithin  = 10 * time.Minute
-)
-
-// runs follows which run of a device is live, and raises an incident when two
-// are.
-func (t *tx) runs(d *device, now run, at time.Time) error {
-	switch {
-	case now == d.run:
-		return nil
-	case now != d.runBefore:
-		d.run, d.runBefore, d.returns = now, d.run, 0
-		return nil
-	}
-	d.run, d.runBefore = now, d.run
-	if at.Sub(time.UnixMilli(d.returnedAt)) > twinWithin {
-		d.returns = 0
-	}
-	d.returns++
-	d.returnedAt = at.UnixMilli()
-	if d.returns < twinReturns {
-		return nil
-	}
-	d.returns = 0
-	r, err := t.standing(d.num, incident.Twin)
-	if err != nil || r != nil {
-		return err
-	}
-	detail := fmt.Sprintf("streams %v and %v are both live", d.runBefore.stream, d.run.stream)
-	return t.raise(d, incident.Twin, incident.Twin.Priority(), at, detail)
 }

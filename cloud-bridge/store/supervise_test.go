@@ -153,6 +153,11 @@ func TestTwins(t *testing.T) {
 		"a new stream in a run":       {[]hello{{one, 9, 30}, {one, 9, 0}, {two, 9, 31}, {one, 9, 0}, {two, 9, 61}, {one, 10, 0}, {two, 10, 1}, {one, 10, 0}, {two, 10, 31}}, false},
 		"one hello is late":           {[]hello{{one, 9, 30}, {two, 1, 5}, {one, 9, 60}, {two, 1, 35}, {two, 1, 65}, {two, 1, 95}}, false},
 		"twins":                       {[]hello{{one, 9, 30}, {two, 1, 5}, {one, 9, 60}, {two, 1, 35}, {one, 9, 90}, {two, 1, 65}}, true},
+		"a copy that starts anew":     {[]hello{{one, 9, 30}, {one, 10, 5}, {one, 9, 60}, {one, 10, 35}, {one, 9, 90}, {one, 10, 65}, {one, 9, 120}}, true},
+		"a copy in the same boot":     {[]hello{{one, 9, 3000}, {one, 9, 31}, {one, 9, 3030}, {one, 9, 61}, {one, 9, 3060}, {one, 9, 91}}, true},
+		"set back in time":            {[]hello{{one, 9, 3000}, {one, 9, 31}, {one, 9, 46}, {one, 9, 61}, {one, 9, 76}, {one, 9, 91}, {one, 9, 106}}, false},
+		"a recording at full speed":   {[]hello{{one, 9, 3000}, {one, 9, 31}, {one, 9, 3030}, {one, 9, 91}, {one, 9, 3060}, {one, 9, 151}, {one, 9, 3090}, {one, 9, 211}}, false},
+		"a recording at its own pace": {[]hello{{one, 9, 30}, {one, 9, 45}, {one, 9, 30}, {one, 9, 75}, {one, 9, 45}, {one, 9, 105}, {one, 9, 75}, {one, 9, 135}, {one, 9, 105}}, false},
 		"twins that replay":           {[]hello{{one, 9, 30}, {two, 1, 5}, {one, 9, 30}, {two, 1, 5}, {one, 9, 30}, {two, 1, 5}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
