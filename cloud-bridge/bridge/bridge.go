@@ -31,7 +31,11 @@ const usage = `usage: cloud-bridge COMMAND
       --broker mqtt://H:P     use this MQTT broker and not the embedded one
       --devices FILE          register the devices of a YAML file first
       --map-style URL         a MapLibre style for the desk's map
+      --suspect DURATION      of silence makes a device suspect (1m)
+      --offline DURATION      of silence makes it an incident (1m25s)
       --grace DURATION        for devices to come back after the centre's start (2m)
+      --district-least N      so many devices (3) and such a share of them (0.2)
+      --district-share SHARE  that fall silent together are one incident
   key --data DIR            print the centre's public key, made at the first call
   device add --data DIR --id ID --kind alarm-box|patrol-car --key HEX
       [--name NAME] [--lat DEG --lon DEG]

@@ -31,19 +31,28 @@ const (
 
 type options struct {
 	data, http, mqtt, broker, devices, mapStyle, version string
-	supervise                                            supervise.Times
+	supervise                                            supervise.Limits
 }
 
 func serveOptions(args []string) (options, error) {
-	o := options{supervise: supervise.DefaultTimes()}
+	o := options{supervise: supervise.DefaultLimits()}
 	err := parse(args, &o.data, func(f *flag.FlagSet) {
 		f.StringVar(&o.http, "http-addr", "127.0.0.1:8080", "")
 		f.StringVar(&o.mqtt, "mqtt-addr", "127.0.0.1:1883", "")
 		f.StringVar(&o.broker, "broker", "embedded", "")
 		f.StringVar(&o.devices, "devices", "", "")
 		f.StringVar(&o.mapStyle, "map-style", "", "")
+		f.DurationVar(&o.supervise.Suspect, "suspect", o.supervise.Suspect, "")
+		f.DurationVar(&o.supervise.Offline, "offline", o.supervise.Offline, "")
 		f.DurationVar(&o.supervise.Grace, "grace", o.supervise.Grace, "")
+		f.IntVar(&o.supervise.Least, "district-least", o.supervise.Least, "")
+		f.Float64Var(&o.supervise.Share, "district-share", o.supervise.Share, "")
 	})
+	if err == nil {
+		if err = o.supervise.Validate(); err != nil {
+			err = fmt.Errorf("%w: %w", errUsage, err)
+		}
+	}
 	return o, err
 }
 
@@ -107,7 +116,16 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 	})
 	parts.Go(func() { st.Guard(ctx) })
 	parts.Go(func() {
-		supervise.Run(ctx, st, o.supervise, func() bool { return source.Ready() == nil }, log)
+		hearing := func() supervise.Hearing {
+			switch {
+			case source.Ready() != nil:
+				return supervise.NoBroker
+			case in.Ready() != nil, st.Trouble() != nil:
+				return supervise.NoStore
+			}
+			return supervise.Hears
+		}
+		supervise.Run(ctx, st, o.supervise, hearing, log)
 	})
 	parts.Go(func() {
 		started := func() {

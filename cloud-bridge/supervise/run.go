@@ -19,28 +19,33 @@ type Store interface {
 	Supervise(ctx context.Context, s store.Supervision) error
 }
 
-// Run judges the devices again and again until ctx is done. up says whether
-// their messages can reach the centre.
-func Run(ctx context.Context, st Store, t Times, up func() bool, log *slog.Logger) {
-	tick := time.NewTicker(t.Every)
+// Run judges the devices again and again until ctx is done. hearing says whether
+// what they say reaches the store.
+func Run(ctx context.Context, st Store, l Limits, hearing func() Hearing, log *slog.Logger) {
+	tick := time.NewTicker(l.Every)
 	defer tick.Stop()
 	var s *Supervisor
 	var late store.Supervision // changes that could not be kept
+	failing := false
 	for {
 		signs, district, err := st.Signs(ctx)
 		if err == nil {
 			if s == nil {
-				s = New(t, time.Now(), signs, district)
+				s = New(l, time.Now(), signs, district)
 			}
-			late.Add(s.Judge(time.Now(), signs, up()))
+			late.Add(s.Judge(time.Now(), signs, hearing()))
 			if !late.Empty() {
 				if err = st.Supervise(ctx, late); err == nil {
 					late = store.Supervision{}
 				}
 			}
 		}
-		if err != nil && ctx.Err() == nil {
-			log.Error("devices are not supervised now", "error", err)
+		if ctx.Err() == nil && failing != (err != nil) {
+			if failing = !failing; failing {
+				log.Error("devices are not supervised now", "error", err)
+			} else {
+				log.Info("devices are supervised again")
+			}
 		}
 		select {
 		case <-ctx.Done():

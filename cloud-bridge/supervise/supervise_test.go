@@ -1,7 +1,10 @@
 package supervise_test
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +24,7 @@ type world struct {
 	next  []time.Time // hellos
 	mute  []bool
 	down  bool // the broker
+	full  bool // the disk
 
 	links    map[string]store.Link
 	offline  []string // in the order in which they were told
@@ -47,26 +51,33 @@ func newWorld(boxes, cars int) *world {
 // restart is a start of the centre.
 func (w *world) restart() {
 	district := len(w.district) > 0 && w.district[len(w.district)-1].Lost
-	w.s = supervise.New(supervise.DefaultTimes(), w.now, w.signs, district)
+	w.s = supervise.New(supervise.DefaultLimits(), w.now, w.signs, district)
 }
 
 // run lets time pass, second by second.
 func (w *world) run(d time.Duration) {
-	every := supervise.DefaultTimes().Every
+	every := supervise.DefaultLimits().Every
 	for end := w.now.Add(d); w.now.Before(end); w.now = w.now.Add(time.Second) {
 		for i := range w.signs {
 			if w.next[i].After(w.now) {
 				continue
 			}
 			w.next[i] = w.now.Add(30 * time.Second)
-			if !w.mute[i] && !w.down {
+			if !w.mute[i] && !w.down && !w.full {
 				w.signs[i].Alive = w.now
 			}
 		}
 		if w.now.Sub(begin)%every != 0 {
 			continue
 		}
-		out := w.s.Judge(w.now, w.signs, !w.down)
+		hearing := supervise.Hears
+		switch {
+		case w.down:
+			hearing = supervise.NoBroker
+		case w.full:
+			hearing = supervise.NoStore
+		}
+		out := w.s.Judge(w.now, w.signs, hearing)
 		for _, c := range out.Links {
 			w.links[c.Device] = c.Link
 			for i := range w.signs {
@@ -170,6 +181,84 @@ func TestTheCentresOwnSilence(t *testing.T) {
 	}
 	if fmt.Sprint(w.offline) != "[box-0005 a-car-0950]" && fmt.Sprint(w.offline) != "[a-car-0950 box-0005]" {
 		t.Errorf("offline %v: want those that stayed silent", w.offline)
+	}
+}
+
+// What the centre cannot store it has not heard; the desk has that trouble from
+// elsewhere.
+func TestAFullDisk(t *testing.T) {
+	w := newWorld(900, 100)
+	w.run(5 * time.Minute)
+	w.full = true
+	w.run(30 * time.Minute)
+	if w.links["box-0005"] != store.LinkUnsure {
+		t.Errorf("a device while nothing can be stored is %v", w.links["box-0005"])
+	}
+	w.full = false
+	w.mute[5] = true
+	w.run(10 * time.Minute)
+	if fmt.Sprint(w.offline) != "[box-0005]" || len(w.district) != 0 {
+		t.Errorf("offline %v, district %v: want only the one that stayed silent", w.offline, w.district)
+	}
+}
+
+// The centre's clock is set, or it stands still for a while: no device is at
+// fault, and those that are silent then are told all the same.
+func TestTheCentresClock(t *testing.T) {
+	for what, step := range map[string]time.Duration{
+		"an hour ahead": time.Hour, "an hour back": -time.Hour, "a minute of standstill": time.Minute, "two minutes back": -2 * time.Minute,
+	} {
+		w := newWorld(90, 10)
+		w.run(5 * time.Minute)
+		w.mute[5] = true
+		w.now = w.now.Add(step)
+		for i := range w.next {
+			w.next[i] = w.next[i].Add(step)
+		}
+		w.run(10 * time.Minute)
+		if fmt.Sprint(w.offline) != "[box-0005]" || len(w.district) != 0 {
+			t.Errorf("%s: offline %v, district %v: want only the one that stayed silent", what, w.offline, w.district)
+		}
+	}
+}
+
+// Three of three that fall silent within their pause are one trouble, at
+// whatever moments they said hello before.
+func TestTheLeastDistrict(t *testing.T) {
+	for spread := range 30 {
+		w := newWorld(3, 0)
+		w.next[1], w.next[2] = begin.Add(time.Duration(spread)*time.Second), begin.Add(29*time.Second)
+		w.run(5 * time.Minute)
+		for i := range w.mute {
+			w.mute[i] = true
+		}
+		w.run(5 * time.Minute)
+		if len(w.offline) != 0 || len(w.district) != 1 {
+			t.Errorf("%d s apart: offline %v, district %v: want one trouble", spread, w.offline, w.district)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	good := supervise.DefaultLimits()
+	if err := good.Validate(); err != nil || good.Offline+good.Every > 90*time.Second || good.Grace < 90*time.Second {
+		t.Errorf("%+v: %v", good, err)
+	}
+	for want, spoil := range map[string]func(*supervise.Limits){
+		"every 0s":     func(l *supervise.Limits) { l.Every = 0 },
+		"suspect 1s":   func(l *supervise.Limits) { l.Suspect = time.Second },
+		"offline 1m0s": func(l *supervise.Limits) { l.Offline = time.Minute },
+		"grace 10s":    func(l *supervise.Limits) { l.Grace = 10 * time.Second },
+		"least 0":      func(l *supervise.Limits) { l.Least = 0 },
+		"share 0:":     func(l *supervise.Limits) { l.Share = 0 },
+		"share 1.5":    func(l *supervise.Limits) { l.Share = 1.5 },
+		"share NaN":    func(l *supervise.Limits) { l.Share = math.NaN() },
+	} {
+		l := good
+		spoil(&l)
+		if err := l.Validate(); !errors.Is(err, supervise.ErrLimits) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: want ErrLimits that says %q", err, want)
+		}
 	}
 }
 
