@@ -153,8 +153,8 @@ func (h *home) settle(tx *bolt.Tx, s *Spool, fresh bool) (changed bool, err erro
 		switch {
 		case st == nil:
 			fresh = true
-		case e.seq < st.kept:
-			continue
+		case e.seq < st.kept && (started == nil || e.stream == current || st.kept == st.next):
+			continue // acknowledged; but where a lane that was salvaged begins may be a guess
 		case e.seq < st.next:
 			k := key(e.seq)
 			if _, ok := unpack(e.bucket(), k, tx.Bucket(e.bucket()).Get(k)); ok {

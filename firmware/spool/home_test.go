@@ -158,6 +158,27 @@ func TestSecondHomeIsCompleted(t *testing.T) {
 	}
 }
 
+// Salvage finds some alarms and nothing that says where their lane began: those
+// before come from their second home.
+func TestSecondHomeBelowWhatIsSalvaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	s, err := spool.Open(path, spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, s, wire.Alarm, "first", "second", "third", "fourth")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, path, "head/", "h.ad/")
+	damage(t, path, "first", "f....")
+	damage(t, path, "second", "s.....")
+	s = spooltest.Recover(t, path, spool.Options{}, spool.Check)
+	if got := fmt.Sprint(waiting(t, s, wire.Alarm)); got != "[first second third fourth]" {
+		t.Errorf("alarms %v, want all four", got)
+	}
+}
+
 // The log is cut anywhere: what is before the cut holds, and nothing else.
 func TestSecondHomeCutAnywhere(t *testing.T) {
 	dir := t.TempDir()
