@@ -33,6 +33,10 @@ func Mutations() []Mutation {
 			},
 		},
 		{
+			"second-home-off", "alarms are kept in one file only",
+			[]Edit{{"firmware/spool/spool.go", "s.home = openHome(path+homeSuffix, s.log)", "s.home = nil"}},
+		},
+		{
 			"crc-off", "the spool believes every value that it reads",
 			[]Edit{{"firmware/spool/file.go", "if len(v) < 4 || binary.BigEndian.Uint32(v) != checksum(bucket, key, v[4:]) {", "if len(v) < 4 {"}},
 		},

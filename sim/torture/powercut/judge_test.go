@@ -17,7 +17,8 @@ type judge struct {
 	torture.Verdict
 	// damages says that the disk destroys also what was synced. Then a fresh
 	// stream may take the place of one whose file was set aside, and duty and
-	// track events may be gone, if the spool says so. Alarms may not.
+	// track events may be gone, if the spool names them or has forgotten where the
+	// lane began or ended. Alarms may not.
 	damages bool
 
 	pub      ed25519.PublicKey
@@ -31,7 +32,7 @@ type judge struct {
 	lanes    map[place]*laneLedger
 	tried    map[place]map[uint64][]string // hashes of all tries, durable or not
 
-	stored, held, acked, survivors, streams, excused int // counts of what was judged
+	stored, held, acked, survivors, streams, excused, unnamed int // counts of what was judged
 }
 
 // A place is a lane of a stream.
@@ -215,8 +216,12 @@ func (j *judge) found(latch string) {
 	for _, g := range j.lanes {
 		j.missing(g, g.last+1, g.top)
 		for _, n := range g.gone {
-			if j.damages && g.lane != wire.Alarm && g.given[n] {
+			// What is below the window the device's hello tells the centre.
+			if known := g.window != nil && n >= g.window.Oldest && n < g.window.Next; j.damages && g.lane != wire.Alarm && (g.given[n] || !known) {
 				j.excused++
+				if !g.given[n] {
+					j.unnamed++
+				}
 				g.acked = max(g.acked, n) // once is enough
 				continue
 			}

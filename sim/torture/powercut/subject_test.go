@@ -3,7 +3,6 @@
 package powercut_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
@@ -116,8 +115,8 @@ func (s *storer) open(path string) (err error) {
 		return err
 	}
 	out := s.out
-	buffer := bufio.NewWriter(out)
-	s.out = buffer
+	var told bytes.Buffer // in one piece at the end: what is cut off is not said
+	s.out = &told
 	defer func() { s.out = out }()
 	opened := report{What: saysOpened, Stream: s.spool.Stream().String(), Boot: s.spool.Boot()}
 	if started, err := s.spool.Started(); err == nil && started != nil {
@@ -146,7 +145,8 @@ func (s *storer) open(path string) (err error) {
 	s.latch = string(state["latch"])
 	s.say(report{What: saysState, Latch: &s.latch})
 	s.say(report{What: saysReady})
-	return buffer.Flush()
+	_, err = told.WriteTo(out)
+	return err
 }
 
 // flow stores and acknowledges until the process is killed.
