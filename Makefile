@@ -52,7 +52,8 @@ bench: web
 	$(BENCH) -bench Decoder ./firmware/gps
 	$(BENCH) -bench Match ./firmware/fingerprint
 	$(BENCH) -bench . ./cloud-bridge/store
-	$(BENCH) -bench . ./cloud-bridge/bridge
+	$(BENCH) -bench PressToDesk ./cloud-bridge/bridge
+	$(BENCH) -bench Backlog -benchtime 1x ./cloud-bridge/bridge
 	$(BENCH) -bench AgentMemory -benchtime 1x ./sim
 	$(BENCH) -bench PressToDesk -benchtime 1x ./sim
 

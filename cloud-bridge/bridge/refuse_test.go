@@ -42,16 +42,16 @@ func need(t *testing.T, have bool, what string) {
 
 // process is a centre in a process of its own.
 type process struct {
-	t          *testing.T
+	t          testing.TB
 	cmd        *exec.Cmd
 	desk, mqtt string
 	log        string // the file that it logs to
 }
 
-func startProcess(t *testing.T, data string) *process {
+func startProcess(t testing.TB, data string, more ...string) *process {
 	t.Helper()
 	p := &process{t: t, log: filepath.Join(t.TempDir(), "log")}
-	p.cmd = exec.Command(os.Args[0], "serve", "--data", data, "--http-addr", "127.0.0.1:0", "--mqtt-addr", "127.0.0.1:0")
+	p.cmd = exec.Command(os.Args[0], append([]string{"serve", "--data", data, "--http-addr", "127.0.0.1:0", "--mqtt-addr", "127.0.0.1:0"}, more...)...)
 	p.cmd.Env = append(os.Environ(), asCentre+"=1")
 	log, err := os.Create(p.log)
 	if err != nil {

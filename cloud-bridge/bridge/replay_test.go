@@ -172,6 +172,29 @@ func rows(t *testing.T, data string) (counts map[string]int, digests map[string]
 		slices.Sort(lines)
 		counts[table], digests[table] = len(lines), fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(lines, "\n"))))
 	}
+	counts["fixes"] = counts["undated"]
+	batches, err := db.QueryContext(t.Context(), `SELECT e.message FROM tracks t JOIN events e ON e.event = t.event`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for batches.Next() {
+		var msg []byte
+		if err := batches.Scan(&msg); err != nil {
+			t.Fatal(err)
+		}
+		e, err := wire.Peek(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range e.Body.(*wire.TrackBatch).Fixes {
+			if f.Flags&wire.DoubtTime == 0 {
+				counts["fixes"]++
+			}
+		}
+	}
+	if err := batches.Err(); err != nil {
+		t.Fatal(err)
+	}
 	return counts, digests
 }
 

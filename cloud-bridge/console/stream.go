@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/store"
@@ -18,12 +19,15 @@ const (
 	beatEvery = 5 * time.Second
 	// refusedEvery is how often refusals are told at most: they can come in floods.
 	refusedEvery = time.Second
+	// deviceEvery is how often one device is told at most: one that sends its
+	// backlog changes with every commit.
+	deviceEvery = time.Second
 	// writeWithin is how long one write to a reader may take.
 	writeWithin = 10 * time.Second
 )
 
 // stream answers with server-sent events (HTML Standard, section 9.2) until the reader
-// goes, falls behind, or the Console is closed. It watches before it says hello, so that
+// goes, falls behind, or the Console is closed. An incident is told before any device. It watches before it says hello, so that
 // what the reader fetches after hello misses nothing.
 func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 	if _, err := query(r); err != nil {
@@ -45,13 +49,35 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 	defer beat.Stop()
 	calm := time.NewTicker(refusedEvery)
 	defer calm.Stop()
-	refused := false // there is news of refused messages
+	due := time.NewTimer(0)
+	defer due.Stop()
+	news := news{told: make(map[string]time.Time)}
 
 	err := out.write("hello", Hello{Time{time.Now()}, c.options.Version})
 	if err == nil {
 		err = out.write("storage", viewStorage(c.options.Store.Trouble()))
 	}
 	for err == nil {
+		select {
+		case <-c.closed:
+			return
+		default:
+		}
+		if open := news.collect(watcher); !open {
+			return // It comes back and fetches everything.
+		}
+		if len(news.urgent) > 0 {
+			err = c.tell(r.Context(), out, news.urgent)
+			news.urgent = nil
+			continue
+		}
+		device, wait := news.device(time.Now())
+		if device != "" && wait <= 0 {
+			news.tell(device, time.Now())
+			err = c.tell(r.Context(), out, []store.Change{{Kind: store.DeviceChanged, Device: device}})
+			continue
+		}
+		due.Reset(wait)
 		select {
 		case <-r.Context().Done():
 			return
@@ -61,14 +87,13 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 			err = out.write("beat", Hello{Time{time.Now()}, c.options.Version})
 		case change, open := <-watcher.Changes():
 			if !open {
-				return // It comes back and fetches everything.
+				return
 			}
-			var changes []store.Change
-			changes, refused = collect(watcher, change, refused)
-			err = c.tell(r.Context(), out, changes)
+			news.add(change)
+		case <-due.C:
 		case <-calm.C:
-			if refused {
-				refused = false
+			if news.refused {
+				news.refused = false
 				err = c.tell(r.Context(), out, []store.Change{{Kind: store.RefusedChanged}})
 			}
 		}
@@ -76,31 +101,63 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 	c.log.DebugContext(r.Context(), "stream ended", "remote", r.RemoteAddr, "err", err)
 }
 
-// collect takes what else has changed by now, each thing once, in order; and whether
-// messages were refused, which is told apart.
-func collect(watcher *store.Watcher, first store.Change, refused bool) ([]store.Change, bool) {
-	var changes []store.Change
-	seen := make(map[store.Change]bool)
-	add := func(change store.Change) {
-		if change.Kind == store.RefusedChanged {
-			refused = true
-		} else if !seen[change] {
-			seen[change] = true
-			changes = append(changes, change)
-		}
-	}
-	add(first)
+// news is what a reader was not told yet.
+type news struct {
+	urgent  []store.Change       // each once, in order
+	devices []string             // each once, in order
+	told    map[string]time.Time // when devices were told last
+	refused bool                 // messages were refused
+}
+
+// collect takes what has changed by now; open is false when the watcher was cut off.
+func (n *news) collect(watcher *store.Watcher) (open bool) {
 	for {
 		select {
 		case change, open := <-watcher.Changes():
 			if !open {
-				return changes, refused
+				return false
 			}
-			add(change)
+			n.add(change)
 		default:
-			return changes, refused
+			return true
 		}
 	}
+}
+
+func (n *news) add(change store.Change) {
+	switch change.Kind {
+	case store.RefusedChanged:
+		n.refused = true
+	case store.DeviceChanged:
+		if !slices.Contains(n.devices, change.Device) {
+			n.devices = append(n.devices, change.Device)
+		}
+	default:
+		if !slices.Contains(n.urgent, change) {
+			n.urgent = append(n.urgent, change)
+		}
+	}
+}
+
+// device returns the device that is to be told next, and in how long; "" and beatEvery
+// when there is none.
+func (n *news) device(now time.Time) (id string, wait time.Duration) {
+	wait = beatEvery
+	for _, d := range n.devices {
+		if w := deviceEvery - now.Sub(n.told[d]); id == "" || w < wait {
+			id, wait = d, w
+		}
+		if wait <= 0 {
+			break
+		}
+	}
+	return id, max(wait, 0)
+}
+
+// tell notes that a device is told now.
+func (n *news) tell(device string, now time.Time) {
+	n.devices = slices.DeleteFunc(n.devices, func(d string) bool { return d == device })
+	n.told[device] = now
 }
 
 // tell writes each changed thing as it is now.

@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	maxBatch = 256 // messages that share a commit
-	maxCost  = 512 // of what shares a commit, in about 10 µs, so that an alarm waits for no long one
-	maxTries = 3   // commits of one message that may fail while others succeed
+	// What shares a commit. An alarm waits for no event of it, but for its sync.
+	maxBatch = 256
+	maxBytes = 64 << 10
+	maxTries = 3 // commits of one message that may fail while others succeed
 
 	retryFirst = 50 * time.Millisecond
 	retryLast  = 2 * time.Second
@@ -67,6 +68,10 @@ func (i *Ingester) gather(ctx context.Context, flush <-chan time.Time, failed []
 		return i.more([]item{it}, i.alarms), true
 	default:
 	}
+	if rest := i.rest; len(rest) > 0 {
+		i.rest = nil
+		return i.more(rest, i.others), true
+	}
 	select {
 	case it := <-i.alarms:
 		return i.more([]item{it}, i.alarms), true
@@ -107,29 +112,20 @@ func split(batch []item) (alarms, others []item) {
 
 // more adds what is waiting in a queue, within the limits of a batch.
 func (i *Ingester) more(batch []item, queue <-chan item) []item {
-	cost := 0
+	size := 0
 	for _, it := range batch {
-		cost += it.cost()
+		size += len(it.arrival.Message)
 	}
-	for len(batch) < maxBatch && cost < maxCost {
+	for len(batch) < maxBatch && size < maxBytes {
 		select {
 		case it := <-queue:
 			batch = append(batch, it)
-			cost += it.cost()
+			size += len(it.arrival.Message)
 		default:
 			return batch
 		}
 	}
 	return batch
-}
-
-func (it *item) cost() int {
-	if e := it.arrival.Event; e != nil {
-		if b, ok := e.Body.(*wire.TrackBatch); ok {
-			return 2 + len(b.Fixes)
-		}
-	}
-	return 2
 }
 
 // write commits a batch and has it acknowledged. When the commit fails, its
@@ -142,15 +138,16 @@ func (i *Ingester) write(ctx context.Context, batch []item) (failed []item) {
 	}
 	if i.refusing && i.cause == store.DiskFull { // an alarm may find room where a batch does not
 		alarms, others := split(batch)
-		if len(alarms) > 0 && len(others) > 0 && i.writeOnce(ctx, alarms, nil) == nil {
+		if len(alarms) > 0 && len(others) > 0 && i.writeAlone(ctx, alarms) == nil {
 			batch = others
 		}
 	}
-	err := i.writeOnce(ctx, batch, refused)
+	joined, err := i.writeOnce(ctx, batch, refused)
 	if err == nil {
 		i.stores()
 		return nil
 	}
+	batch = append(joined, batch...)
 	i.refusals.putBack(refused)
 	if ctx.Err() != nil {
 		return nil
@@ -161,7 +158,7 @@ func (i *Ingester) write(ctx context.Context, batch []item) (failed []item) {
 	stored := 0
 	for n, it := range batch {
 		if len(batch) > 1 && (stored > 0 || n < 2) {
-			if i.writeOnce(ctx, batch[n:n+1], nil) == nil {
+			if i.writeAlone(ctx, batch[n:n+1]) == nil {
 				stored++
 				continue
 			}
@@ -213,8 +210,38 @@ func (it *item) device() string {
 	return it.arrival.Event.Device
 }
 
-func (i *Ingester) writeOnce(ctx context.Context, batch []item, refused []store.Refusal) error {
+// writeOnce commits a batch. Alarms that come while it is written are joined to
+// it, even if that fails; what then did not get into the transaction is the
+// first of the next batch.
+func (i *Ingester) writeOnce(ctx context.Context, batch []item, refused []store.Refusal) (joined []item, err error) {
 	b := store.Batch{Refusals: refused}
+	var arrived []item
+	for _, it := range batch {
+		if it.greeting.Hello != nil {
+			b.Greetings = append(b.Greetings, it.greeting)
+		} else {
+			b.Arrivals, arrived = append(b.Arrivals, it.arrival), append(arrived, it)
+		}
+	}
+	if alarms, _ := split(batch); len(alarms) == 0 {
+		b.Urgent = func() (urgent []store.Arrival) {
+			joined = i.more(joined, i.alarms)
+			for _, it := range joined {
+				urgent = append(urgent, it.arrival)
+			}
+			return urgent
+		}
+	}
+	done, err := i.store(ctx, b, len(batch))
+	if err == nil && done.Rest > 0 {
+		i.rest = append(arrived[len(arrived)-done.Rest:], i.rest...)
+	}
+	return joined, err
+}
+
+// writeAlone commits a batch as it is.
+func (i *Ingester) writeAlone(ctx context.Context, batch []item) error {
+	var b store.Batch
 	for _, it := range batch {
 		if it.greeting.Hello != nil {
 			b.Greetings = append(b.Greetings, it.greeting)
@@ -222,20 +249,26 @@ func (i *Ingester) writeOnce(ctx context.Context, batch []item, refused []store.
 			b.Arrivals = append(b.Arrivals, it.arrival)
 		}
 	}
+	_, err := i.store(ctx, b, len(batch))
+	return err
+}
+
+// store commits and has it acknowledged.
+func (i *Ingester) store(ctx context.Context, b store.Batch, messages int) (store.Committed, error) {
 	start := time.Now()
 	done, err := i.o.Store.Commit(ctx, b)
 	if err != nil {
 		i.metrics.commitErrors.Inc()
-		return err
+		return done, err
 	}
-	if len(batch) > 0 {
+	if messages > 0 {
 		i.metrics.commitSeconds.Observe(time.Since(start).Seconds())
-		i.metrics.batch.Observe(float64(len(batch)))
+		i.metrics.batch.Observe(float64(done.Stored + done.Duplicates + len(b.Greetings)))
 		i.metrics.stored.Add(float64(done.Stored))
 		i.metrics.duplicates.Add(float64(done.Duplicates))
 	}
 	i.down.send(done.Acks, b.Greetings)
-	return nil
+	return done, nil
 }
 
 // sleep returns false when ctx was done first.

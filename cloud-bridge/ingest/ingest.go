@@ -77,6 +77,7 @@ type Ingester struct {
 	failing  atomic.Pointer[error] // of the last commit, while they fail
 
 	// Only touched by commit.
+	rest     []item      // of the last batch: alarms took its place
 	refusing bool        // the store refuses everything, whatever it is
 	cause    store.Cause // for that
 	logged   time.Time

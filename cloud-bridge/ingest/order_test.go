@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,6 +60,7 @@ func (p *pipe) taken() (sent []*wire.Down, at []time.Time) {
 type shelf struct {
 	gated   bool
 	gate    chan struct{} // a commit takes one when gated
+	joins   bool          // a commit asks for urgent events after its first, and takes another from the gate before
 	refuses func(store.Batch) error
 
 	mu      sync.Mutex
@@ -81,6 +83,14 @@ func (s *shelf) Commit(_ context.Context, b store.Batch) (store.Committed, error
 	if s.gated {
 		<-s.gate
 	}
+	var done store.Committed
+	if s.joins && b.Urgent != nil {
+		<-s.gate
+		if urgent := b.Urgent(); len(urgent) > 0 {
+			done.Rest = len(b.Arrivals) - 1
+			b.Arrivals = append(b.Arrivals[:1:1], urgent...)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuses != nil {
@@ -88,7 +98,6 @@ func (s *shelf) Commit(_ context.Context, b store.Batch) (store.Committed, error
 			return store.Committed{}, err
 		}
 	}
-	var done store.Committed
 	var names []string
 	for _, a := range b.Arrivals {
 		e := a.Event
@@ -180,20 +189,68 @@ func TestAlarmsFirst(t *testing.T) {
 	})
 }
 
-// A batch of large tracks is not as long as a batch of small events.
-func TestBatchesAreBoundedByFixes(t *testing.T) {
+// An alarm that comes while a batch is written joins it, and what had no place
+// any more is the first of the next.
+func TestAlarmsJoin(t *testing.T) {
+	for name, fails := range map[string]bool{"and all is well": false, "and the commit fails": true} {
+		t.Run(name, func(t *testing.T) {
+			s := &shelf{gated: true, joins: true}
+			s.refuses = func(b store.Batch) error {
+				if fails && len(b.Arrivals) > 1 {
+					fails = false
+					return errors.New("once")
+				}
+				return nil
+			}
+			bubble(t, s, func(t *testing.T, p *pipe, _ *ingest.Ingester, _ *prometheus.Registry) {
+				p.send(t, wire.Track, 1)
+				synctest.Wait()
+				for seq := uint64(2); seq < 6; seq++ {
+					p.send(t, wire.Track, seq)
+				}
+				synctest.Wait()
+				for range 3 { // the first alone, and the others begin
+					s.gate <- struct{}{}
+				}
+				synctest.Wait()
+				p.send(t, wire.Alarm, 1)
+				p.send(t, wire.Alarm, 2)
+				synctest.Wait()
+				for range 20 {
+					s.gate <- struct{}{}
+				}
+				synctest.Wait()
+				time.Sleep(time.Minute)
+				got := s.committed()
+				if !strings.Contains(name, "fails") {
+					if diff := cmp.Diff([][]string{{"track 1"}, {"track 2", "alarm 1", "alarm 2"}, {"track 3", "track 4", "track 5"}}, got); diff != "" {
+						t.Errorf("commits (-want +got):\n%s", diff)
+					}
+					return
+				}
+				all := slices.Sorted(slices.Values(slices.Concat(got...)))
+				if diff := cmp.Diff([]string{"alarm 1", "alarm 2", "track 1", "track 2", "track 3", "track 4", "track 5"}, all); diff != "" {
+					t.Errorf("committed (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// A batch of large messages is not as long as a batch of small ones.
+func TestBatchesAreBoundedByBytes(t *testing.T) {
 	s := &shelf{gated: true}
 	bubble(t, s, func(t *testing.T, p *pipe, _ *ingest.Ingester, _ *prometheus.Registry) {
-		fixes := &wire.TrackBatch{Fixes: make([]wire.TrackFix, 60)}
+		large := &wire.UnknownBody{BodyType: 99, Raw: append([]byte{0x59, 0x20, 0}, make([]byte, 0x2000)...)}
 		for seq := uint64(1); seq < 50; seq++ {
-			p.up(wire.UpTopic("box-01", wire.Track), sealed(t, wire.Track, seq, nil, fixes))
+			p.up(wire.UpTopic("box-01", wire.Track), sealed(t, wire.Track, seq, nil, large))
 		}
 		synctest.Wait()
 		s.gate <- struct{}{} // the first alone
 		s.gate <- struct{}{}
 		synctest.Wait()
-		if got := s.committed(); len(got) != 2 || len(got[1]) != 9 {
-			t.Errorf("commits %v: want 9 tracks of 60 fixes in the second", got)
+		if got := s.committed(); len(got) != 2 || len(got[1]) != 8 {
+			t.Errorf("commits %v: want 8 of 8 KiB in the second", got)
 		}
 	})
 }

@@ -7,22 +7,42 @@ import (
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
-// Commit stores a batch in one transaction, durably, or returns an error and
+// Commit stores a batch, or as much of it as [Batch] says, in one transaction, durably, or returns an error and
 // nothing of it may be acknowledged. Committing the same again is harmless.
 // The devices must be registered; the error wraps [ErrNotFound] for one that
 // is not.
 func (s *Store) Commit(ctx context.Context, b Batch) (Committed, error) {
 	var done Committed
 	err := s.update(ctx, func(t *tx) error {
-		for i := range b.Arrivals {
-			stored, err := t.arrive(&b.Arrivals[i])
-			if err != nil {
-				return err
+		arrive := func(as []Arrival) error {
+			for i := range as {
+				stored, err := t.arrive(&as[i])
+				if err != nil {
+					return err
+				}
+				if stored {
+					done.Stored++
+				} else {
+					done.Duplicates++
+				}
 			}
-			if stored {
-				done.Stored++
-			} else {
-				done.Duplicates++
+			return nil
+		}
+		for i := 0; ; i++ {
+			if b.Urgent != nil {
+				if urgent := b.Urgent(); len(urgent) > 0 {
+					done.Rest = len(b.Arrivals) - i
+					if err := arrive(urgent); err != nil {
+						return err
+					}
+					break
+				}
+			}
+			if i == len(b.Arrivals) {
+				break
+			}
+			if err := arrive(b.Arrivals[i : i+1]); err != nil {
+				return err
 			}
 		}
 		for i := range b.Greetings {

@@ -3,18 +3,18 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
-// track stores a batch's fixes and moves the device to the latest. A fix that
-// claims to be from the future is stored but moves nothing: it would stand as
-// the latest for ever. One whose time the device doubts is dated by its boot,
-// and moves nothing while that cannot be.
+// track notes when a batch's fixes were, and moves the device to the latest. The
+// fixes themselves are read from the event. A fix that claims to be from the
+// future moves nothing: it would stand as the latest for ever. One whose time the
+// device doubts is dated by its boot, and moves nothing while that cannot be.
 func (t *tx) track(d *device, st *stream, a *Arrival, b *wire.TrackBatch, row int64) error {
 	const ahead = 10 * time.Minute
 	newest := func(f wire.TrackFix) {
@@ -27,11 +27,10 @@ func (t *tx) track(d *device, st *stream, a *Arrival, b *wire.TrackBatch, row in
 		return err
 	}
 	denied := deniedBy(own.clues, a.Event) || fromFuture(a.Event.Wall, a.Received)
-	var dated []int
+	first, last := believed(b)
 	for n := range b.Fixes {
 		f := b.Fixes[n]
 		if f.Flags&wire.DoubtTime == 0 && !denied {
-			dated = append(dated, n)
 			newest(f)
 			continue
 		}
@@ -44,24 +43,22 @@ func (t *tx) track(d *device, st *stream, a *Arrival, b *wire.TrackBatch, row in
 			newest(f)
 		}
 	}
-	// A statement is dearer than a row, and each number of rows is another
-	// statement to prepare.
-	for _, size := range []int{20, 5, 1} {
-		text := `INSERT INTO fixes (device, at, event, n, lat_e6, lon_e6, alt, speed, course, hdop, flags) VALUES ` +
-			strings.Repeat(",(?,?,?,?,?,?,?,?,?,?,?)", size)[1:]
-		for len(dated) >= size {
-			var args []any
-			for _, n := range dated[:size] {
-				f := &b.Fixes[n]
-				args = append(args, d.num, f.Time, row, n, f.LatE6, f.LonE6, f.Alt, f.Speed, f.Course, f.HDOP, f.Flags)
-			}
-			dated = dated[size:]
-			if err := t.exec(text, args...); err != nil {
-				return err
-			}
+	if first > last || denied {
+		return nil
+	}
+	return t.exec(`INSERT INTO tracks (device, last, first, event) VALUES (?,?,?,?)`, d.num, last, first, row)
+}
+
+// believed returns from when to when those fixes of a batch were whose times
+// the device believed: first is later than last when there are none.
+func believed(b *wire.TrackBatch) (first, last int64) {
+	first, last = math.MaxInt64, math.MinInt64
+	for i := range b.Fixes {
+		if f := &b.Fixes[i]; f.Flags&wire.DoubtTime == 0 {
+			first, last = min(first, f.Time), max(last, f.Time)
 		}
 	}
-	return nil
+	return first, last
 }
 
 // deniedBy reports whether the time of day of an event is contradicted by the
@@ -112,12 +109,13 @@ func (t *tx) disbelieve(k bootKey, cs clues) error {
 		if !ok {
 			continue
 		}
+		_, last := believed(body)
+		if err := t.exec(`DELETE FROM tracks WHERE device = ? AND last = ? AND event = ?`, b.device, last, b.row); err != nil {
+			return err
+		}
 		for n, f := range body.Fixes {
 			if f.Flags&wire.DoubtTime != 0 {
 				continue
-			}
-			if err := t.exec(`DELETE FROM fixes WHERE device = ? AND at = ? AND event = ? AND n = ?`, b.device, f.Time, b.row, n); err != nil {
-				return err
 			}
 			if _, err := t.putUndated(b.device, k.stream, b.row, n, b.event, f); err != nil {
 				return err
@@ -146,31 +144,14 @@ func (s *Store) Track(ctx context.Context, device string, from, to time.Time, li
 	if err != nil {
 		return nil, err
 	}
-	lo, hi, n := int64(math.MinInt64), int64(math.MaxInt64), int64(-1)
+	lo, hi := int64(math.MinInt64), int64(math.MaxInt64)
 	if !from.IsZero() {
 		lo = from.UnixMilli()
 	}
 	if !to.IsZero() {
 		hi = to.UnixMilli()
 	}
-	if limit > 0 {
-		n = int64(limit)
-	}
-	rows, err := s.query(ctx, `SELECT e.stream, e.boot, e.mono, e.seq, f.n, f.at, f.lat_e6, f.lon_e6, f.alt, f.speed, f.course, f.hdop, f.flags
-		FROM (SELECT * FROM fixes WHERE device = ? AND at >= ? AND at < ? ORDER BY at DESC, event DESC, n DESC LIMIT ?) f
-		JOIN events e ON e.event = f.event`, num, lo, hi, n)
-	if err != nil {
-		return nil, err
-	}
-	var all []placed
-	err = each(rows, func(scan func(...any) error) (bool, error) {
-		var p placed
-		var f wire.TrackFix
-		err := scan(&p.stream, &p.boot, &p.mono, &p.seq, &p.n, &f.Time, &f.LatE6, &f.LonE6, &f.Alt, &f.Speed, &f.Course, &f.HDOP, &f.Flags)
-		p.Fix = fixOf(&f)
-		all = append(all, p)
-		return true, err
-	})
+	all, err := s.dated(ctx, num, lo, hi, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -183,16 +164,70 @@ func (s *Store) Track(ctx context.Context, device string, from, to time.Time, li
 			all = append(all, p)
 		}
 	}
-	if limit > 0 && len(all) > limit {
-		slices.SortFunc(all, func(a, b placed) int { return a.Time.Compare(b.Time) })
-		all = all[len(all)-limit:]
-	}
+	all = latest(all, limit)
 	slices.SortFunc(all, placed.compare)
 	out := make([]Fix, len(all))
 	for i := range all {
 		out[i] = all[i].Fix
 	}
 	return out, nil
+}
+
+// latest returns the limit latest fixes, or all for 0.
+func latest(all []placed, limit int) []placed {
+	if limit <= 0 || len(all) <= limit {
+		return all
+	}
+	slices.SortFunc(all, func(a, b placed) int {
+		if c := a.Time.Compare(b.Time); c != 0 {
+			return c
+		}
+		return a.compare(b)
+	})
+	return all[len(all)-limit:]
+}
+
+// dated returns the latest fixes, whose times the device believed, of
+// lo ≤ time < hi: at least limit of them, if there are (0: all).
+func (s *Store) dated(ctx context.Context, device, lo, hi int64, limit int) ([]placed, error) {
+	rows, err := s.query(ctx, `SELECT t.last, e.stream, e.boot, e.mono, e.seq, e.message FROM tracks t JOIN events e ON e.event = t.event
+		WHERE t.device = ? AND t.last >= ? AND t.first < ? ORDER BY t.last DESC, t.event DESC`, device, lo, hi)
+	if err != nil {
+		return nil, err
+	}
+	var all []placed
+	oldest := int64(math.MinInt64) // of the limit latest
+	err = each(rows, func(scan func(...any) error) (bool, error) {
+		var p placed
+		var last int64
+		var msg []byte
+		if err := scan(&last, &p.stream, &p.boot, &p.mono, &p.seq, &msg); err != nil {
+			return false, err
+		}
+		if last < oldest {
+			return false, nil // and so is all that follows
+		}
+		e, err := wire.Peek(msg)
+		if err != nil {
+			return false, err
+		}
+		b, ok := e.Body.(*wire.TrackBatch)
+		if !ok {
+			return false, fmt.Errorf("event %d of stream %d has no track", p.seq, p.stream)
+		}
+		for n := range b.Fixes {
+			if f := &b.Fixes[n]; f.Flags&wire.DoubtTime == 0 && f.Time >= lo && f.Time < hi {
+				p.Fix, p.n = fixOf(f), n
+				all = append(all, p)
+			}
+		}
+		if limit > 0 && len(all) >= limit {
+			all = latest(all, limit)
+			oldest = slices.MinFunc(all, func(a, b placed) int { return a.Time.Compare(b.Time) }).Time.UnixMilli()
+		}
+		return true, nil
+	})
+	return all, err
 }
 
 func (p placed) compare(q placed) int {

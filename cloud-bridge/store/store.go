@@ -51,6 +51,7 @@ type Store struct {
 
 	dir    string // of the file
 	health health
+	wal    wal
 
 	mu     sync.Mutex       // held by the writer
 	writer *writer          // nil until needed, and after a failure
@@ -79,8 +80,8 @@ func Open(ctx context.Context, file string, now func() time.Time) (*Store, error
 		}, extra...)}
 		return (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String()
 	}
-	s := &Store{now: now, dir: filepath.Dir(abs), trails: make(map[int64]*trail)}
-	if s.write, err = sql.Open("sqlite", dsn("cache_size(-16384)", "wal_autocheckpoint(2000)")); err != nil {
+	s := &Store{now: now, dir: filepath.Dir(abs), wal: wal{full: make(chan struct{}, 1)}, trails: make(map[int64]*trail)}
+	if s.write, err = sql.Open("sqlite", dsn("cache_size(-16384)", fmt.Sprintf("wal_autocheckpoint(%d)", walMost))); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.write.SetMaxOpenConns(1)
@@ -90,8 +91,8 @@ func Open(ctx context.Context, file string, now func() time.Time) (*Store, error
 	if s.read, err = sql.Open("sqlite", dsn("query_only(1)")); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.write.Close())
 	}
-	s.read.SetMaxOpenConns(readers)
-	s.read.SetMaxIdleConns(readers)
+	s.read.SetMaxOpenConns(readers + 1) // one for checkpoints
+	s.read.SetMaxIdleConns(readers + 1)
 	return s, nil
 }
 
@@ -241,6 +242,7 @@ func (s *Store) transact(ctx context.Context, f func(*tx) error) (err error) {
 		}
 		return err
 	}
+	s.logged()
 	s.watchers.tell(t.changes)
 	return nil
 }

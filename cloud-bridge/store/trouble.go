@@ -159,9 +159,22 @@ func (s *Store) lately(d time.Duration) bool {
 }
 
 // Guard writes a row now and then when nothing else is written, so that
-// trouble is noticed before there is an event to store, and its end too. It
-// returns when ctx is done.
+// trouble is noticed before there is an event to store, and its end too. And
+// it keeps the database's log short, out of the writer's way. It returns when
+// ctx is done.
 func (s *Store) Guard(ctx context.Context) {
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	parts.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-s.wal.full:
+				s.checkpoint(ctx)
+			}
+		}
+	})
 	t := time.NewTicker(guardTrouble)
 	defer t.Stop()
 	for {
@@ -169,6 +182,12 @@ func (s *Store) Guard(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		}
+		if s.Trouble() != nil || !s.lately(guardTrouble) && s.wal.frames.Load() >= walCalm {
+			select { // a short log needs less of a full disk
+			case s.wal.full <- struct{}{}:
+			default:
+			}
 		}
 		age := guardCalm
 		if s.Trouble() != nil {

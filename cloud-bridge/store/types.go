@@ -245,12 +245,17 @@ type Batch struct {
 	Arrivals  []Arrival
 	Greetings []Greeting
 	Refusals  []Refusal
+	// Urgent, unless nil, is asked before each of the Arrivals for others that
+	// cannot wait. When there are any, they are stored and the transaction ends
+	// with them: see Committed.Rest.
+	Urgent func() []Arrival
 }
 
 // Committed says what a batch did.
 type Committed struct {
 	Stored     int // new events
 	Duplicates int // events that were there already
+	Rest       int // of the Arrivals, the last ones: not stored, for urgent ones came
 	// Acks holds the state of each stream that the batch touched, duplicates
 	// included: an answer to send now that it is true.
 	Acks []DeviceAck
