@@ -19,8 +19,13 @@ import (
 	"time"
 )
 
-// ErrAnswer means that the centre answered with an error of its own.
-var ErrAnswer = errors.New("the desk refuses")
+// Errors of requests.
+var (
+	// ErrAnswer means that the centre answered with an error of its own.
+	ErrAnswer = errors.New("the desk refuses")
+	// ErrAway means that no whole answer came: the centre is not there, or went.
+	ErrAway = errors.New("the desk does not answer")
+)
 
 // A Client talks to one centre.
 type Client struct {
@@ -88,7 +93,8 @@ type Event struct {
 }
 
 // do sends a request and decodes the answer into out. The error wraps
-// [ErrAnswer] when the centre refused, with the problem's own words.
+// [ErrAnswer] when the centre refused, with the problem's own words, and
+// [ErrAway] when it did not answer.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -107,7 +113,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("desk: %w", err)
+		return fmt.Errorf("%w: %w", ErrAway, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -117,7 +123,11 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		}
 		return fmt.Errorf("%w: %s %s: %s", ErrAnswer, method, path, p.Detail)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+	whole, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("%w: %s %s: %w", ErrAway, method, path, err)
+	}
+	if err := json.Unmarshal(whole, out); err != nil {
 		return fmt.Errorf("desk: %s %s: %w", method, path, err)
 	}
 	return nil

@@ -8,10 +8,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os/exec"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fengsui/fengsui/sim/ledger"
+	"github.com/fengsui/fengsui/sim/mono"
 )
 
 // ErrCentre means that the centre did not start; its log says why.
@@ -24,16 +28,19 @@ const startTimeout = 30 * time.Second
 type Centre struct {
 	log     *slog.Logger
 	spawn   *spawner
-	command func(mqtt string) *exec.Cmd
+	command func(http, mqtt string) *exec.Cmd
 	logPath string
+	ledger  *ledger.Ledger
 
 	mu   sync.Mutex
+	http string // host:port of the desk
 	proc *process
 	url  string // of the desk
 	mqtt string // host:port of the broker
 }
 
-// Start starts the process and returns when it is ready.
+// Start starts the process and returns when it is ready. It listens where it
+// listened before. While it runs, Start does nothing.
 func (c *Centre) Start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,7 +52,7 @@ func (c *Centre) Start(ctx context.Context) error {
 		mqtt = "127.0.0.1:0"
 	}
 	ready := make(chan string, 1)
-	p, err := c.spawn.start(c.command(mqtt), c.logPath, func(out io.Reader) {
+	p, err := c.spawn.start(c.command(c.http, mqtt), c.logPath, func(out io.Reader) {
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			if rest, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
@@ -68,17 +75,20 @@ func (c *Centre) Start(ctx context.Context) error {
 	}
 	select {
 	case line := <-ready:
-		url, mqtt := field(line, "desk="), field(line, "mqtt=")
-		if _, _, err := net.SplitHostPort(mqtt); err != nil || url == "" {
+		desk, mqtt := field(line, "desk="), field(line, "mqtt=")
+		u, uerr := url.Parse(desk)
+		if _, _, err := net.SplitHostPort(mqtt); err != nil || uerr != nil || u.Port() == "" {
 			return fail(fmt.Sprintf("its ready line is %q: want desk=URL mqtt=HOST:PORT", line))
 		}
-		c.proc, c.url, c.mqtt = p, url, mqtt
+		c.proc, c.url, c.http, c.mqtt = p, desk, u.Host, mqtt
+		c.ledger.Linked(ledger.Link{At: mono.Now(), Up: true})
 		go func() {
 			<-p.exited
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			if c.proc == p {
 				c.proc = nil
+				c.ledger.Linked(ledger.Link{At: mono.Now()})
 				c.log.Error("the centre's process ended by itself", "err", p.err, "log", c.logPath)
 			}
 		}()
@@ -99,6 +109,28 @@ func field(line, key string) string {
 		}
 	}
 	return ""
+}
+
+// Kill kills the process with SIGKILL, and waits. When none runs it does
+// nothing.
+func (c *Centre) Kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.proc == nil {
+		return
+	}
+	at := mono.Now()
+	c.proc.kill()
+	c.proc = nil
+	c.ledger.Linked(ledger.Link{At: at})
+	c.log.Info("centre killed")
+}
+
+// Running reports whether the process runs.
+func (c *Centre) Running() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proc != nil
 }
 
 // stop asks it to end, and kills when giveUp is closed.

@@ -90,8 +90,9 @@ func Start(ctx context.Context, o Options) (_ *District, err error) {
 	registerPath := filepath.Join(o.Data, "devices.yaml")
 	d.Centre = &Centre{
 		log: o.Log, spawn: d.spawn, logPath: filepath.Join(o.Data, "centre.log"),
-		command: func(mqtt string) *exec.Cmd {
-			return o.Starter("__centre", "serve", "--data", centreData, "--devices", registerPath, "--http-addr", o.DeskAddr, "--mqtt-addr", mqtt)
+		http: o.DeskAddr, ledger: d.Ledger,
+		command: func(http, mqtt string) *exec.Cmd {
+			return o.Starter("__centre", "serve", "--data", centreData, "--devices", registerPath, "--http-addr", http, "--mqtt-addr", mqtt)
 		},
 	}
 	keys := make(map[string]string)

@@ -209,3 +209,39 @@ func TestACentreThatDoesNotStart(t *testing.T) {
 		t.Errorf("got %v, want ErrCentre", err)
 	}
 }
+
+// A killed centre starts again on its data and its addresses.
+func TestTheCentreIsKilled(t *testing.T) {
+	d, _ := start(t, t.TempDir(), box())
+	dev, err := d.Device("box-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := d.Centre.URL()
+	for range 2 {
+		d.Centre.Kill()
+	}
+	if _, err := d.Desk.Incidents(t.Context()); !errors.Is(err, desk.ErrAway) || d.Centre.Running() {
+		t.Errorf("running %v, asked for incidents: %v, want desk.ErrAway", d.Centre.Running(), err)
+	}
+	if _, err := dev.Press(t.Context(), "panic", district.PressOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := d.Centre.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !d.Centre.Running() || d.Centre.URL() != url {
+		t.Errorf("running %v at %s, want it at %s", d.Centre.Running(), d.Centre.URL(), url)
+	}
+	eventually(t, "an incident", func() bool { return len(incidents(t, d)) == 1 })
+	links := d.Ledger.Entries().Links
+	var ups []bool
+	for _, l := range links {
+		ups = append(ups, l.Up)
+	}
+	if !slices.Equal(ups, []bool{true, false, true}) {
+		t.Errorf("the ledger has %+v, want up, down, up", links)
+	}
+}

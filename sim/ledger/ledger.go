@@ -47,7 +47,7 @@ type Run struct {
 
 // A Link is a change of a device's way to the centre.
 type Link struct {
-	Device string
+	Device string // "": of every device's, since the centre itself went or came
 	At     time.Duration
 	Up     bool
 }
@@ -167,16 +167,19 @@ func (l *Ledger) Entries() Entries {
 // Outage reports whether a device was without link or power at any time
 // between two moments.
 func (e Entries) Outage(device string, from, to time.Duration) bool {
-	up := true
+	link, centre := true, true
 	for _, l := range e.Links {
+		up := &link
 		switch {
-		case l.Device != device || l.At > to:
+		case l.Device != device && l.Device != "" || l.At > to:
 			continue
-		case l.At >= from && (!up || !l.Up):
+		case l.At >= from && (!link || !centre || !l.Up):
 			return true
+		case l.Device == "":
+			up = &centre
 		}
-		up = l.Up
+		*up = l.Up
 	}
 	r := e.run(device, from)
-	return !up || r == nil || r.Ended != 0 && r.Ended <= to
+	return !link || !centre || r == nil || r.Ended != 0 && r.Ended <= to
 }

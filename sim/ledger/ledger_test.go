@@ -235,13 +235,21 @@ func TestFixes(t *testing.T) {
 
 func TestOutage(t *testing.T) {
 	e := ledger.Entries{
-		Runs:  []ledger.Run{run("b", 10*sec, 50*sec, 1)},
-		Links: []ledger.Link{{Device: "b", At: 20 * sec}, {Device: "c", At: 5 * sec}, {Device: "b", At: 30 * sec, Up: true}},
+		Runs: []ledger.Run{run("b", 10*sec, 50*sec, 1)},
+		Links: []ledger.Link{
+			{At: 1 * sec, Up: true},
+			{Device: "b", At: 20 * sec},
+			{Device: "c", At: 5 * sec},
+			{Device: "b", At: 30 * sec, Up: true},
+			{At: 40 * sec},
+			{Device: "b", At: 42 * sec, Up: true},
+			{At: 44 * sec, Up: true},
+		},
 	}
 	for _, c := range []struct {
 		from, to time.Duration
 		want     bool
-	}{{11 * sec, 12 * sec, false}, {19 * sec, 21 * sec, true}, {22 * sec, 23 * sec, true}, {22 * sec, 31 * sec, true}, {31 * sec, 32 * sec, false}, {49 * sec, 51 * sec, true}, {5 * sec, 12 * sec, true}} {
+	}{{11 * sec, 12 * sec, false}, {19 * sec, 21 * sec, true}, {22 * sec, 23 * sec, true}, {22 * sec, 31 * sec, true}, {31 * sec, 32 * sec, false}, {39 * sec, 41 * sec, true}, {41 * sec, 41500 * ms, true}, {43 * sec, 43500 * ms, true}, {43 * sec, 45 * sec, true}, {45 * sec, 46 * sec, false}, {49 * sec, 51 * sec, true}, {5 * sec, 12 * sec, true}} {
 		if got := e.Outage("b", c.from, c.to); got != c.want {
 			t.Errorf("from %v to %v: %v, want %v", c.from, c.to, got, c.want)
 		}

@@ -199,7 +199,7 @@ func (p *player) expectSiren(ctx context.Context, dev *district.Device, sounds b
 func poll(ctx context.Context, deadline, every time.Duration, f func() (bool, error)) (bool, error) {
 	for {
 		ok, err := f()
-		if ok || err != nil && ctx.Err() == nil && !errors.Is(err, desk.ErrAnswer) {
+		if ok || err != nil && ctx.Err() == nil && !errors.Is(err, desk.ErrAnswer) && !errors.Is(err, desk.ErrAway) {
 			return ok, err
 		}
 		if now := mono.Now(); now >= deadline || !sleepUntil(ctx, min(now+every, deadline)) {
@@ -315,7 +315,7 @@ func (p *player) reconcile(ctx context.Context, until time.Duration) (ledger.Acc
 		},
 		Reachable: func(id string) bool {
 			dev, err := p.d.Device(id)
-			return err == nil && dev.Reachable()
+			return err == nil && dev.Reachable() && p.d.Centre.Running()
 		},
 	}), nil
 }

@@ -116,9 +116,13 @@ func (p *player) timeline(ctx context.Context) {
 			})
 			continue
 		}
-		ids := []string{*st.Device}
-		if *st.Device == scenario.All {
+		ids := []string{theCentre}
+		switch {
+		case st.Device == nil:
+		case *st.Device == scenario.All:
 			ids = p.d.IDs()
+		default:
+			ids = []string{*st.Device}
 		}
 		var before []chan struct{}
 		done := make(chan struct{})
@@ -177,8 +181,19 @@ func (p *player) outcome(i int, st *scenario.Step, from time.Duration, err error
 	fmt.Fprintln(p.out)
 }
 
-// do does a step to one device.
+// theCentre stands for the centre among the ids of devices, none of which has
+// a space.
+const theCentre = "the centre"
+
+// do does a step to one device, or to the centre.
 func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
+	switch st.Do {
+	case "centre kill":
+		p.d.Centre.Kill()
+		return nil
+	case "centre start":
+		return p.d.Centre.Start(ctx)
+	}
 	dev, err := p.d.Device(id)
 	if err != nil {
 		return err

@@ -39,6 +39,8 @@ func verbs() map[string]rule {
 		"acknowledge":     {words("device"), words("by kind")},
 		"dispatch":        {words("device unit"), words("by kind")},
 		"close":           {words("device code"), words("by kind note")},
+		"centre kill":     {nil, nil},
+		"centre start":    {nil, nil},
 	}
 }
 
@@ -151,13 +153,22 @@ func (s *Scenario) Validate(r *strictyaml.Report) {
 	if len(s.Timeline) == 0 {
 		r.Add("timeline", "0 steps", "one or more steps")
 	}
-	last := Duration(0)
+	last, killed := Duration(0), -1
 	for i := range s.Timeline {
 		c := check{r, s, fmt.Sprintf("timeline.%d.", i), &s.Timeline[i]}
 		c.times(last)
 		last = *c.step.At
 		c.keys()
 		c.names()
+		switch c.step.Do {
+		case "centre kill":
+			killed = i
+		case "centre start":
+			killed = -1
+		}
+	}
+	if killed >= 0 {
+		r.Add(fmt.Sprintf("timeline.%d.do", killed), "centre kill", "a centre start after it: without the centre nothing can be judged")
 	}
 }
 
@@ -214,7 +225,11 @@ func (c check) keys() {
 		case needed && !f.set:
 			c.bad(f.name, "", fmt.Sprintf("%s: %s needs it", hint(f.name), word))
 		case f.set && !needed && f.name != "at" && !slices.Contains(ru.takes, f.name):
-			c.bad(f.name, f.value(), fmt.Sprintf("no such key here: %s takes %s", word, strings.Join(append(slices.Clone(ru.needs), ru.takes...), ", ")))
+			takes := strings.Join(append(slices.Clone(ru.needs), ru.takes...), ", ")
+			if takes == "" {
+				takes = "no key but at"
+			}
+			c.bad(f.name, f.value(), fmt.Sprintf("no such key here: %s takes %s", word, takes))
 		}
 	}
 	if st.Do == "drive" && st.Route != nil && len(st.Route) < 2 {

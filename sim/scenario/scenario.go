@@ -55,11 +55,14 @@
 //	acknowledge      device                 by, kind
 //	dispatch         device, unit           by, kind
 //	close            device, code           by, kind, note
+//	centre kill
+//	centre start
 //
-// The steps of one device are done one after another. press closes the button's contact and opens it again after for (default
-// 200ms), or keeps it closed until a release when hold is true; with bounce the
-// contact bounces for up to 20 ms at each change; a press that follows another
-// of the same button waits until that is over. finger lays a finger on the
+// The steps of one device are done one after another, and so are those of the
+// centre. press closes the button's contact and opens it again after for
+// (default 200ms), or keeps it closed until a release when hold is true; with
+// bounce the contact bounces for up to 20 ms at each change; a press that
+// follows another of the same button waits until that is over. finger lays a finger on the
 // reader and lifts it after for; slot 0 is a finger that the reader does not
 // know. park stops a car where it is; lose fix blinds its receiver; replay
 // feeds the receiver's log of that path (relative to the scenario's file) at
@@ -71,6 +74,11 @@
 // acknowledge, dispatch and close act at the desk on the device's newest
 // incident that is not closed (of that kind, when it is given), and wait up to
 // 5 s for it; code is real, false_alarm, test, drill, duplicate or unfounded.
+// link cut resets the device's connections and refuses new ones; in a link
+// black hole they stay open, new ones are accepted, and no byte passes either
+// way. centre kill is a SIGKILL of the centre's process, broker, database and
+// desk; centre start starts it on the same data and addresses. Who kills the
+// centre starts it again: without it nothing can be judged.
 //
 //	expect            needs                     takes
 //	incident          device, within            kind, state, presses, silent, drill, officer, count, source, corrected, dated
@@ -187,7 +195,7 @@ type Track struct {
 // A Step does one thing or expects one. Members that the file does not have are nil.
 type Step struct {
 	At     *Duration `yaml:"at" min:"0s" max:"24h"`
-	Do     string    `yaml:"do" oneof:"press|release|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close"`
+	Do     string    `yaml:"do" oneof:"press|release|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
 	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|track|all events stored"`
 
 	Device *string   `yaml:"device"`
