@@ -187,7 +187,7 @@ func (b *boots) between(boot uint64, mono int64) (timing, bool) {
 	for _, n := range slices.Backward(b.order[:i]) {
 		highest := b.by[n][boundClue].mono
 		if t, ok := b.by[n].best(highest); ok {
-			lo = t.at - t.within + lasted + mono
+			lo = t.at - t.within + lasted + mono - drift(lasted+mono)
 			break
 		}
 		lasted += highest
@@ -195,12 +195,12 @@ func (b *boots) between(boot uint64, mono int64) (timing, bool) {
 	rest := own.mono - mono // of this boot
 	hi := own.offset + drift(own.mono) + mono
 	if b.until != math.MaxInt64 { // it may have gone on in the same run
-		hi = min(hi, b.until+mono)
+		hi = min(hi, b.until+mono+drift(mono))
 	}
 	for _, n := range b.order[i+1:] {
 		cs := b.by[n]
 		if c, ok := cs[boundClue]; ok {
-			hi = min(hi, c.offset+drift(c.mono)-rest)
+			hi = min(hi, c.offset+drift(c.mono)-rest+drift(rest))
 			rest += c.mono
 		}
 	}

@@ -119,7 +119,7 @@ func TestPressesAreDated(t *testing.T) {
 			{at: m, boot: 1, mono: 10 * sec, wall: sourced(m, wire.WallNTP, 20*time.Millisecond)},
 			{at: 3 * m, boot: 2, mono: 30 * sec, wall: none, press: true, late: 10 * m},
 			{at: 10 * m, boot: 3, mono: 10 * sec, wall: sourced(10*m, wire.WallNTP, 20*time.Millisecond)},
-		}, []string{"5m39.99s centre ±4m10.011s, said 1970-01-01T00:00:12 none"}},
+		}, []string{"5m39.989s centre ±4m10.012s, said 1970-01-01T00:00:12 none"}},
 		{"a cut between two clocks, then the centre's", []say{
 			{at: m, boot: 1, mono: 10 * sec, wall: sourced(m, wire.WallGNSS, sec)},
 			{at: 3 * m, boot: 2, mono: 30 * sec, wall: none, press: true, late: 10 * m},

@@ -62,43 +62,52 @@ func (t *tx) clue(st *stream, e *wire.Event, received time.Time) error {
 	if err != nil {
 		return err
 	}
-	mono, at := e.Mono.Milliseconds(), received.UnixMilli()
-	b.bound(mono, at)
-	c := clue{mono, e.Wall.UnixMilli - mono, e.Wall.Uncertainty.Milliseconds()}
-	if !trusted(e.Wall.Source) || fromFuture(e.Wall, received) {
-		return nil
-	}
-	if old, ok := b.clues[int(e.Wall.Source)]; !ok || c.better(old) {
-		b.put(int(e.Wall.Source), c)
-		b.better = true
-	}
+	b.event(e.Mono, e.Wall, received)
 	return nil
 }
 
+// event takes what an event says of the time of day.
+func (b *boot) event(since time.Duration, w wire.Wall, received time.Time) {
+	mono := since.Milliseconds()
+	b.bound(mono, received.UnixMilli())
+	c := clue{mono, w.UnixMilli - mono, w.Uncertainty.Milliseconds()}
+	if !trusted(w.Source) || fromFuture(w, received) {
+		return
+	}
+	if old, ok := b.clues[int(w.Source)]; !ok || c.better(old) {
+		b.put(int(w.Source), c)
+		b.better = true
+	}
+}
+
+// hello takes the arrival of a hello.
+func (b *boot) hello(mono, received int64) {
+	b.bound(mono, received)
+	c := clue{mono, received - mono, helloLate}
+	if old, ok := b.clues[helloClue]; !ok || c.earlier(old) {
+		b.put(helloClue, c)
+		b.better = true
+	}
+}
+
 // helloClue takes what a hello tells of its boot. One of a boot that is over
-// comes from somebody who kept it.
+// comes from somebody who kept it, or is of another stream's boot: see boots.end.
 func (t *tx) helloClue(st *stream, h *wire.Hello, received time.Time) error {
 	if h.MonoMs == 0 || h.Boot == 0 || h.Boot >= 1<<63 {
-		return nil
-	}
-	b, err := t.boot(st.num, h.Boot)
-	if err != nil {
-		return err
-	}
-	mono, at := int64(h.MonoMs), received.UnixMilli()
-	b.bound(mono, at)
-	c := clue{mono, at - mono, helloLate}
-	if old, ok := b.clues[helloClue]; ok && !c.earlier(old) {
 		return nil
 	}
 	var newest int64
 	if _, err := t.row(`SELECT coalesce(max(boot), 0) FROM clues WHERE stream = ?`, []any{st.num}, []any{&newest}); err != nil {
 		return err
 	}
-	if h.Boot >= uint64(newest) {
-		b.put(helloClue, c)
-		b.better = true
+	if h.Boot < uint64(newest) {
+		return nil
 	}
+	b, err := t.boot(st.num, h.Boot)
+	if err != nil {
+		return err
+	}
+	b.hello(int64(h.MonoMs), received.UnixMilli())
 	return nil
 }
 

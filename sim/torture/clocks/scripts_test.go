@@ -135,6 +135,20 @@ func TestWrongClocks(t *testing.T) {
 			w.cut(4 * time.Minute)
 			w.press()
 		}, []press{{wire.WallCentre, sec, false}, {wire.WallCentre, 3 * time.Minute, true}, {wire.WallCentre, sec, true}}},
+		{"a receiver behind the time that was stored before a cut", noon, func(w *world) {
+			w.drive(2*time.Minute, 0)
+			w.cut(time.Minute)
+			w.drive(time.Minute, -10*time.Minute)
+			w.press()
+			w.link(true)
+			w.drive(time.Minute, -10*time.Minute)
+		}, []press{{wire.WallCentre, sec, true}}},
+		{"a receiver 1,024 weeks behind after a cut", noon, func(w *world) {
+			w.drive(2*time.Minute, 0)
+			w.cut(time.Minute)
+			w.drive(time.Minute, -cycle)
+			w.press()
+		}, []press{{wire.WallGNSS, 1100 * ms, false}}},
 		{"a receiver that jumps by a day", noon, func(w *world) {
 			w.drive(time.Minute, 0)
 			w.press()
