@@ -49,6 +49,7 @@ func serveOptions(args []string) (options, error) {
 		f.Float64Var(&o.supervise.Share, "district-share", o.supervise.Share, "")
 	})
 	if err == nil {
+		o.supervise.Every = min(o.supervise.Every, o.supervise.Suspect/5)
 		if err = o.supervise.Validate(); err != nil {
 			err = fmt.Errorf("%w: %w", errUsage, err)
 		}
