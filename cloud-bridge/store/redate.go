@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
@@ -13,6 +14,8 @@ type boot struct {
 	clues   clues
 	changed map[int]bool // by source: to be saved
 	better  bool         // something that dates its moments has come
+	sooner  bool         // it is known to have begun sooner
+	longer  bool         // it is known to have lasted longer
 }
 
 type bootKey struct {
@@ -53,6 +56,8 @@ func (b *boot) bound(mono, received int64) {
 	}
 	if !ok || next != c {
 		b.put(boundClue, next)
+		b.sooner = b.sooner || !ok || next.offset < c.offset
+		b.longer = b.longer || next.mono > c.mono
 	}
 }
 
@@ -133,7 +138,19 @@ func (t *tx) superseded(d *device, id wire.StreamID) error {
 // of incidents, and the fixes of a clock that turns out to have been wrong.
 // Everything else is dated when it is read.
 func (t *tx) redate() error {
-	better := make(map[int64][]uint64)
+	ids := make(map[int64]map[int64]bool) // of incidents, by stream
+	find := func(stream int64, where string, args ...any) error {
+		return t.rows(`SELECT incident FROM incidents WHERE press_stream = ? AND `+where, append([]any{stream}, args...),
+			func(scan func(...any) error) (bool, error) {
+				var id int64
+				err := scan(&id)
+				if ids[stream] == nil {
+					ids[stream] = make(map[int64]bool)
+				}
+				ids[stream][id] = true
+				return true, err
+			})
+	}
 	for k, b := range t.boots {
 		for source := range b.changed {
 			c := b.clues[source]
@@ -143,78 +160,67 @@ func (t *tx) redate() error {
 				return err
 			}
 		}
-		if len(b.changed) > 0 {
-			better[k.stream] = append(better[k.stream], 0)
-		}
+		var err error
 		if b.better {
-			better[k.stream] = append(better[k.stream], k.boot)
-			if b.clues.liar() {
-				if err := t.disbelieve(k, b.clues); err != nil {
-					return err
-				}
+			err = errors.Join(find(k.stream, `doubted`), find(k.stream, `press_boot = ?`, int64(k.boot)))
+			if err == nil && b.clues.liar() {
+				err = t.disbelieve(k, b.clues)
+			}
+		} else { // of those before it, or after it
+			if b.sooner {
+				err = find(k.stream, `doubted AND press_boot <= ?`, int64(k.boot))
+			}
+			if b.longer {
+				err = errors.Join(err, find(k.stream, `doubted AND press_boot > ?`, int64(k.boot)))
 			}
 		}
+		if err != nil {
+			return err
+		}
 		clear(b.changed)
-		b.better = false
+		b.better, b.sooner, b.longer = false, false, false
 	}
 	for stream := range t.undated {
-		if _, ok := better[stream]; !ok {
-			better[stream] = nil
-		}
-	}
-	for stream, which := range better {
-		if err := t.redateStream(stream, which); err != nil {
+		if err := find(stream, `doubted`); err != nil {
 			return err
+		}
+		for _, r := range t.incidents { // not saved yet
+			if r.pressedAt.stream == stream {
+				if ids[stream] == nil {
+					ids[stream] = make(map[int64]bool)
+				}
+				ids[stream][r.ID] = true
+			}
 		}
 	}
 	clear(t.undated)
-	return nil
-}
-
-// redateStream dates those presses of a stream anew that are in doubt, or that
-// are of these boots. Boot 0 is none.
-func (t *tx) redateStream(stream int64, which []uint64) error {
-	ids := make(map[int64]bool)
-	add := func(scan func(...any) error) (bool, error) {
-		var id int64
-		err := scan(&id)
-		ids[id] = true
-		return true, err
-	}
-	if err := t.rows(`SELECT incident FROM incidents INDEXED BY incidents_in_doubt WHERE press_stream = ? AND doubted`, []any{stream}, add); err != nil {
-		return err
-	}
-	for _, boot := range which {
-		if boot == 0 {
-			continue
-		}
-		if err := t.rows(`SELECT incident FROM incidents WHERE press_stream = ? AND press_boot = ?`, []any{stream, int64(boot)}, add); err != nil {
+	for stream := range ids {
+		if err := t.redateStream(stream, ids[stream]); err != nil {
 			return err
 		}
 	}
-	for _, r := range t.incidents { // not saved yet
-		if r.pressedAt.stream == stream {
-			ids[r.ID] = true
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
+	return nil
+}
+
+// redateStream dates presses of a stream anew.
+func (t *tx) redateStream(stream int64, ids map[int64]bool) error {
 	all, err := readBoots(t.rows, `c.stream = ?1`, `own.stream = ?1`, stream)
 	if err != nil {
 		return err
 	}
 	for id := range ids {
 		r, err := t.incident(`WHERE i.incident = ?`, id)
-		if err != nil || r == nil {
+		if err != nil {
 			return err
 		}
-		m := all[stream].moment(r.pressBoot, r.pressMono, r.told, r.Received)
-		if sameMoment(m, r.Pressed) {
+		if r == nil {
 			continue
 		}
-		r.Pressed = m
-		t.touch(r)
+		m := all[stream].moment(r.pressBoot, r.pressMono, r.told, r.Received)
+		if !sameMoment(m, r.Pressed) {
+			r.Pressed = m
+			t.touch(r)
+		}
 	}
 	return nil
 }

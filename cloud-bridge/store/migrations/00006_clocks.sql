@@ -25,7 +25,7 @@ ALTER TABLE incidents ADD COLUMN corrected INTEGER NOT NULL DEFAULT 0; -- presse
 ALTER TABLE incidents ADD COLUMN doubted INTEGER NOT NULL DEFAULT 0;   -- pressed_at may become better
 UPDATE incidents SET told_at = coalesce(pressed_at, 0), told_source = pressed_source, told_uncert = pressed_uncert;
 CREATE INDEX incidents_by_press ON incidents (press_stream, press_boot);
-CREATE INDEX incidents_in_doubt ON incidents (press_stream) WHERE doubted;
+CREATE INDEX incidents_in_doubt ON incidents (press_stream, press_boot) WHERE doubted;
 
 -- Fixes whose time the device did not believe. They are dated when they are read.
 CREATE TABLE undated (
