@@ -161,6 +161,17 @@ func (s *Store) Register(ctx context.Context, rs ...Registration) error {
 			return err
 		}
 	}
+	// What is registered already needs no room on the disk.
+	have, err := s.Devices(ctx)
+	if err != nil {
+		return err
+	}
+	rs = slices.DeleteFunc(slices.Clone(rs), func(r Registration) bool {
+		return slices.ContainsFunc(have, func(d Device) bool { return r.equal(&d.Registration) })
+	})
+	if len(rs) == 0 {
+		return nil
+	}
 	return s.update(ctx, func(t *tx) error {
 		for _, r := range rs {
 			var lat, lon any

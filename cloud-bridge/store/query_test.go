@@ -148,6 +148,16 @@ func TestRegister(t *testing.T) {
 	if i := only(t, s); i.DeviceName != "moved" {
 		t.Errorf("name %q", i.DeviceName)
 	}
+	w := s.Watch(10)
+	if err := s.Register(t.Context(), moved, good); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	var changed []string
+	for c := range w.Changes() {
+		changed = append(changed, c.Device)
+	}
+	wants(t, "written of one that is known and one that is not", changed, []string{"box-02"})
 }
 
 // A probe that failed is believed for a second.

@@ -60,6 +60,11 @@ func (r *Registration) Validate() error {
 	return nil
 }
 
+func (r *Registration) equal(o *Registration) bool {
+	return r.ID == o.ID && r.Kind == o.Kind && r.Name == o.Name && r.Key.Equal(o.Key) &&
+		(r.At == nil) == (o.At == nil) && (r.At == nil || *r.At == *o.At)
+}
+
 // A Point is a position in degrees, WGS 84.
 type Point struct{ Lat, Lon float64 }
 
