@@ -27,10 +27,10 @@ type Ext4 struct {
 	image, mount string
 }
 
-// NewExt4 makes an image of so many bytes in a folder, with a file system, and
-// mounts it. The error may be [errors.ErrUnsupported]: not root, or a part is
-// missing.
-func NewExt4(dir string, size int64) (*Ext4, error) {
+// NewExt4 makes an image file of so many bytes with a file system, and mounts it
+// in a folder, which it makes. The error may be [errors.ErrUnsupported]: not
+// root, or a part is missing.
+func NewExt4(image, mount string, size int64) (*Ext4, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("ext4: not root: %w", errors.ErrUnsupported)
 	}
@@ -39,7 +39,7 @@ func NewExt4(dir string, size int64) (*Ext4, error) {
 			return nil, fmt.Errorf("ext4: %w: %w", err, errors.ErrUnsupported)
 		}
 	}
-	d := &Ext4{filepath.Join(dir, "ext4.img"), filepath.Join(dir, "ext4")}
+	d := &Ext4{image, mount}
 	f, err := os.Create(d.image)
 	if err == nil {
 		err = errors.Join(f.Truncate(size), f.Close(), os.Mkdir(d.mount, 0o700))
@@ -47,10 +47,13 @@ func NewExt4(dir string, size int64) (*Ext4, error) {
 	if err == nil {
 		err = command("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", d.image)
 	}
+	if err == nil {
+		err = errors.Join(flush(d.image), flush(filepath.Dir(d.image)))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ext4: %w", err)
 	}
-	if err := d.Restore(); err != nil {
+	if err := d.Mount(); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, errors.ErrUnsupported)
 	}
 	return d, nil
@@ -74,18 +77,10 @@ func (d *Ext4) Cut() error {
 }
 
 // Restore mounts the file system again, which replays its journal.
-func (d *Ext4) Restore() error {
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		err := unix.Unmount(d.mount, 0)
-		if err == nil || errors.Is(err, unix.EINVAL) { // it was not mounted
-			break
-		}
-		// A process that another goroutine has just forked holds all of our files
-		// until it executes.
-		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
-			return fmt.Errorf("ext4: unmount: %w", err)
-		}
-	}
+func (d *Ext4) Restore() error { return errors.Join(d.Unmount(), d.Mount()) }
+
+// Mount mounts the file system.
+func (d *Ext4) Mount() error {
 	// The command finds a loop device and has it freed when it is unmounted.
 	if err := command("mount", "-n", "-t", "ext4", "-o", "loop", d.image, d.mount); err != nil {
 		return fmt.Errorf("ext4: %w", err)
@@ -93,8 +88,37 @@ func (d *Ext4) Restore() error {
 	return nil
 }
 
-// Close unmounts the file system. The image stays.
-func (d *Ext4) Close() error { return unix.Unmount(d.mount, unix.MNT_DETACH) }
+// Unmount unmounts the file system.
+func (d *Ext4) Unmount() error {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		err := unix.Unmount(d.mount, 0)
+		// A process that another goroutine has just forked holds all of our files
+		// until it executes.
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EBUSY) || time.Now().After(end):
+			return fmt.Errorf("ext4: unmount: %w", err)
+		}
+	}
+}
+
+// Close unmounts the file system if it is mounted. The image stays.
+func (d *Ext4) Close() error {
+	if err := unix.Unmount(d.mount, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("ext4: unmount: %w", err)
+	}
+	return nil
+}
+
+// flush makes a file or a folder durable.
+func flush(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
 
 func command(name string, args ...string) error {
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {

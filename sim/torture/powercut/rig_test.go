@@ -182,6 +182,34 @@ func newFlash(t *testing.T, opt powercut.FlashOptions) *powercut.Flash {
 	return disk
 }
 
+// Both together: an ext4 on the disk that tears and reorders. What the spool
+// syncs passes through the journal and the flushes of a real file system.
+func TestSpoolOnExt4OnFlash(t *testing.T) {
+	t.Parallel()
+	if !torture.Long() {
+		t.Skip("only in the long rigs: a cut takes a second")
+	}
+	seed := torture.Seed(t)
+	disk := newFlash(t, powercut.FlashOptions{Seed: seed})
+	fs := ext4On(t, disk.Dir(), 24<<20)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	j := newJudge()
+	cuts := 300
+	path := filepath.Join(fs.Dir(), "spool.db")
+	for i := 0; i < cuts && j.Clean(); i++ {
+		gone := disk.CutAfter(1 + rng.IntN(800))
+		l := begin(t, path, rng.Uint64())
+		l.until(gone, j)
+		l.kill()
+		l.end(t, j)
+		if err := errors.Join(fs.Unmount(), disk.Restore(), fs.Mount()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last(t, path, j, cuts)
+	t.Logf("%+v", disk.Tally())
+}
+
 // until lets a life go on until the power has gone.
 func (l *life) until(gone <-chan struct{}, j *judge) {
 	for {
@@ -206,7 +234,13 @@ func (l *life) until(gone <-chan struct{}, j *judge) {
 
 func newExt4(t *testing.T) *powercut.Ext4 {
 	t.Helper()
-	disk, err := powercut.NewExt4(t.TempDir(), 96<<20)
+	return ext4On(t, t.TempDir(), 96<<20)
+}
+
+// ext4On makes an ext4 of an image in a folder.
+func ext4On(t *testing.T, dir string, size int64) *powercut.Ext4 {
+	t.Helper()
+	disk, err := powercut.NewExt4(filepath.Join(dir, "ext4.img"), filepath.Join(t.TempDir(), "ext4"), size)
 	if errors.Is(err, errors.ErrUnsupported) {
 		torture.Need(t, false, fmt.Sprintf("root, loop devices and ext4, for power cuts: %v", err))
 	}
@@ -272,4 +306,13 @@ func TestSpoolOnFlashWithoutSync(t *testing.T) {
 	t.Parallel()
 	newFlash(t, powercut.FlashOptions{})
 	torture.Mutate(t, "fsync-off", "TestSpoolOnFlash")
+}
+
+func TestSpoolOnExt4OnFlashWithoutSync(t *testing.T) {
+	t.Parallel()
+	if !torture.Long() {
+		t.Skip("only in the long rigs")
+	}
+	ext4On(t, newFlash(t, powercut.FlashOptions{}).Dir(), 24<<20)
+	torture.Mutate(t, "fsync-off", "TestSpoolOnExt4OnFlash")
 }
