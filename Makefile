@@ -48,6 +48,7 @@ check:
 BENCH := go test -run '^$$' -count=1
 bench: web
 	$(BENCH) -bench Append ./firmware/spool
+	$(BENCH) -bench Wear -benchtime 2000x ./firmware/spool
 	$(BENCH) -bench TrackBytesPerFix ./firmware/wire
 	$(BENCH) -bench Decoder ./firmware/gps
 	$(BENCH) -bench Match ./firmware/fingerprint
