@@ -14,6 +14,10 @@ const (
 	maxBatch = 256
 	maxBytes = 64 << 10
 	maxTries = 3 // commits of one message that may fail while others succeed
+	// restMost bounds the rest after a full batch, which is otherwise as long as
+	// its commit: a backlog takes half of the time, and an alarm finds processors
+	// and disk free, and short queues before it.
+	restMost = 25 * time.Millisecond
 
 	retryFirst = 50 * time.Millisecond
 	retryLast  = 2 * time.Second
@@ -68,6 +72,17 @@ func (i *Ingester) gather(ctx context.Context, flush <-chan time.Time, failed []
 		return i.more([]item{it}, i.alarms), true
 	default:
 	}
+	if d := time.Until(i.resume); d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case it := <-i.alarms:
+			return i.more([]item{it}, i.alarms), true
+		case <-t.C:
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
 	if rest := i.rest; len(rest) > 0 {
 		i.rest = nil
 		return i.more(rest, i.others), true
@@ -116,7 +131,7 @@ func (i *Ingester) more(batch []item, queue <-chan item) []item {
 	for _, it := range batch {
 		size += len(it.arrival.Message)
 	}
-	for len(batch) < maxBatch && size < maxBytes {
+	for !full(len(batch), size) {
 		select {
 		case it := <-queue:
 			batch = append(batch, it)
@@ -127,6 +142,8 @@ func (i *Ingester) more(batch []item, queue <-chan item) []item {
 	}
 	return batch
 }
+
+func full(messages, bytes int) bool { return messages >= maxBatch || bytes >= maxBytes }
 
 // write commits a batch and has it acknowledged. When the commit fails, its
 // messages are tried alone, so that one that cannot be stored does not hold up
@@ -232,7 +249,15 @@ func (i *Ingester) writeOnce(ctx context.Context, batch []item, refused []store.
 			return urgent
 		}
 	}
+	start := time.Now()
 	done, err := i.store(ctx, b, len(batch))
+	size := 0
+	for _, a := range b.Arrivals {
+		size += len(a.Message)
+	}
+	if b.Urgent != nil && full(len(batch), size) {
+		i.resume = time.Now().Add(min(time.Since(start), restMost))
+	}
 	if err == nil && done.Rest > 0 {
 		i.rest = append(arrived[len(arrived)-done.Rest:], i.rest...)
 	}

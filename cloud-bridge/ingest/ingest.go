@@ -78,6 +78,7 @@ type Ingester struct {
 
 	// Only touched by commit.
 	rest     []item      // of the last batch: alarms took its place
+	resume   time.Time   // when the next batch without alarms may begin
 	refusing bool        // the store refuses everything, whatever it is
 	cause    store.Cause // for that
 	logged   time.Time
