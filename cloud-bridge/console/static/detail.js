@@ -192,13 +192,13 @@ function drawFacts(i) {
   const late = i.delay?.ms ?? 0;
   $("detail-facts").replaceChildren(
     ...fact(t("fact.where"), h("p", {}, h("bdi", {}, where(i)), " ", h("code", {}, i.device)),
-      i.position && h("p", { class: "num" }, `${i.position.lat.toFixed(6)}, ${i.position.lon.toFixed(6)}`), h("p", { class: i.position ? "dim" : "doubt" }, place)),
+      i.position && h("p", { class: "num" }, `${i.position.lat.toFixed(6)}, ${i.position.lon.toFixed(6)}`), (i.device || i.position) && h("p", { class: i.position ? "dim" : "doubt" }, place)),
     ...fact(t("fact.when"), h("p", { class: pressKnown(i) && !told ? "" : "doubt" }, when),
       told && h("p", { class: "dim" }, t("fact.original", { at: clock(told.time), source: tx("source", told.source) })),
-      h("p", { class: "dim" }, t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) + (roughly(i) ? ` (± ${within(i.pressed_at.uncertainty_ms)})` : "") : "")),
+      h("p", { class: "dim" }, found(i) ? t("fact.noticed", { at: clock(i.received_at) }) : t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) && !found(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) + (roughly(i) ? ` (± ${within(i.pressed_at.uncertainty_ms)})` : "") : "")),
     ...(found(i) ? [] : fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : t("fact.nobody")))),
     ...(found(i) ? [] : fact(t("fact.presses"), String(i.presses))),
-    ...fact(t("fact.missing"), h("p", { class: i.missing.length ? "doubt" : "dim" }, i.missing.map((m) => tx("missing", m)).join(t("list.comma")) || t("fact.nothing_missing"))),
+    ...(found(i) ? [] : fact(t("fact.missing"), h("p", { class: i.missing.length ? "doubt" : "dim" }, i.missing.map((m) => tx("missing", m)).join(t("list.comma")) || t("fact.nothing_missing")))),
     ...(device ? fact(t("fact.device"), device.last_heard ? h("p", {}, ticking(Date.parse(device.last_heard), "fact.heard")) : t("heard.never")) : []),
     ...(i.closed?.note ? fact(t("close.note"), h("p", { class: "note", dir: "auto" }, i.closed.note)) : []),
   );
@@ -208,7 +208,7 @@ function drawTimeline(id) {
   const i = incidents.get(id);
   $("detail-timeline").replaceChildren(...(timeline.id === id ? timeline.steps : []).map((step) =>
     h("li", {}, h("time", { class: "num" }, clock(step.at)),
-      h("span", {}, h("b", {}, tx("what", step.what)), step.by && step.by !== i.device ? h("bdi", {}, person(step.by)) : null,
+      h("span", {}, h("b", {}, step.what === "opened" && step.by === "centre" ? t("what.found") : tx("what", step.what)), step.by && step.by !== i.device ? h("bdi", {}, person(step.by)) : null,
         step.detail ? h("span", { class: "dim", dir: "auto" }, remark(step)) : null))));
 }
 
@@ -231,7 +231,10 @@ function remark(step) {
 function opened(detail) {
   const [kind, rest] = detail.split(/: (.*)/, 2);
   const many = /^(\d+) of (\d+) devices/.exec(rest ?? "");
-  const said = many ? t("fact.of", { silent: many[1], of: many[2] }) : rest === "the broker cannot be reached" ? t("fact.broker") : rest;
+  const twins = [...(rest ?? "").matchAll(/([0-9a-f]{16}) \(boot (\d+)\)/g)].map(([, stream, boot]) => t("fact.twin_one", { stream, boot }));
+  const said = many ? t("fact.of", { silent: many[1], of: many[2] })
+    : twins.length ? t("fact.twin", { streams: twins.join(t("list.comma")) })
+    : rest === "the broker cannot be reached" ? t("fact.broker") : rest;
   return tx("kind", kind) + (said ? ` – ${said}` : "");
 }
 
