@@ -293,7 +293,7 @@ func (d *Device) PowerCut() {
 	d.power, d.proc = false, nil
 	at := mono.Now()
 	if p != nil {
-		_ = p.cmd.Process.Kill() // it may have ended already
+		p.die()
 	}
 	d.mu.Unlock()
 	if !was {

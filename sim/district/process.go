@@ -94,8 +94,17 @@ func (s *spawner) start(cmd *exec.Cmd, logPath string, read func(io.Reader)) (*p
 
 // kill ends the child as a power cut does, and waits.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended already
+	p.die()
 	<-p.exited
+}
+
+// die sends SIGKILL to the child and to all that it started.
+func (p *process) die() {
+	select {
+	case <-p.exited:
+	default:
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended just now
+	}
 }
 
 // ask closes the child's input, which asks it to end, and waits for give; then

@@ -41,6 +41,14 @@ func Mutations() []Mutation {
 			[]Edit{{"firmware/spool/file.go", "if len(v) < 4 || binary.BigEndian.Uint32(v) != checksum(bucket, key, v[4:]) {", "if len(v) < 4 {"}},
 		},
 		{
+			"commit-error-ignored", "the spool takes a failed commit for a good one, and keeps alarms in one file only",
+			[]Edit{
+				{"firmware/spool/spool.go", "s.home = openHome(path+homeSuffix, s.log)", "s.home = nil"},
+				{"firmware/spool/spool.go", "		return err\n	})\n	if err != nil {\n		return err\n	}\n	s.mu.Lock()\n	for i, e := range c.entries {", "		return err\n	})\n	s.mu.Lock()\n	for i, e := range c.entries {"},
+				{"firmware/spool/spool.go", "	s.keepReserve()\n	return nil\n}\n\n// done notes", "	if err == nil {\n		s.keepReserve()\n	}\n	return nil\n}\n\n// done notes"},
+			},
+		},
+		{
 			"unique-index-off", "the centre stores whatever comes, again and again",
 			[]Edit{
 				{"cloud-bridge/store/migrations/00001_first.sql", "  message     BLOB NOT NULL, -- what the device signed\n  UNIQUE (device, stream, lane, seq)\n", "  message     BLOB NOT NULL\n"},
