@@ -49,7 +49,7 @@ func runScenario(ctx context.Context, version string, args []string, std streams
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	d, err := startDistrict(ctx, district.Options{Data: dir, Devices: s.Devices, DeskAddr: deskAddr, Seed: s.Seed}, version, std)
+	d, err := startDistrict(ctx, district.Options{Data: dir, Devices: s.Devices, Supervise: s.Supervise, DeskAddr: deskAddr, Seed: s.Seed}, version, std)
 	if err != nil {
 		return err
 	}

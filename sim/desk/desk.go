@@ -68,7 +68,13 @@ type Moment struct {
 // A Device is what the desk knows of one.
 type Device struct {
 	ID   string `json:"id"`
+	Link Link   `json:"link"`
 	Gaps []Gap  `json:"gaps"`
+}
+
+// A Link says whether the centre can hear a device.
+type Link struct {
+	State string `json:"state"`
 }
 
 // A Gap is a run of sequence numbers that the desk misses.

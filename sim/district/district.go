@@ -38,14 +38,15 @@ import (
 
 // Options say what a district is made of.
 type Options struct {
-	Data     string // the folder of everything that outlives a process
-	Devices  map[string]scenario.Device
-	DeskAddr string     // where the desk listens, host:port
-	Seed     uint64     // of bounces
-	Keep     int        // entries of a kind in the ledger; 0: all
-	Centre   child.Main // the centre's program, for its key; serve runs in a child
-	Starter  Starter    // of the children
-	Log      *slog.Logger
+	Data      string // the folder of everything that outlives a process
+	Devices   map[string]scenario.Device
+	Supervise scenario.Supervise // how the centre judges silence
+	DeskAddr  string             // where the desk listens, host:port
+	Seed      uint64             // of bounces
+	Keep      int                // entries of a kind in the ledger; 0: all
+	Centre    child.Main         // the centre's program, for its key; serve runs in a child
+	Starter   Starter            // of the children
+	Log       *slog.Logger
 }
 
 // A District is a running district. Make it with Start.
@@ -88,11 +89,12 @@ func Start(ctx context.Context, o Options) (_ *District, err error) {
 		return nil, err
 	}
 	registerPath := filepath.Join(o.Data, "devices.yaml")
+	serve := slices.Clip(append([]string{"serve", "--data", centreData, "--devices", registerPath}, judging(o.Supervise)...))
 	d.Centre = &Centre{
 		log: o.Log, spawn: d.spawn, logPath: filepath.Join(o.Data, "centre.log"),
 		http: o.DeskAddr, ledger: d.Ledger,
 		command: func(http, mqtt string) *exec.Cmd {
-			return o.Starter("__centre", "serve", "--data", centreData, "--devices", registerPath, "--http-addr", http, "--mqtt-addr", mqtt)
+			return o.Starter("__centre", append(serve, "--http-addr", http, "--mqtt-addr", mqtt)...)
 		},
 	}
 	keys := make(map[string]string)
@@ -120,6 +122,16 @@ func Start(ctx context.Context, o Options) (_ *District, err error) {
 		}
 	}
 	return d, nil
+}
+
+// judging returns the centre's flags for how it judges silence.
+func judging(s scenario.Supervise) (flags []string) {
+	for name, d := range map[string]scenario.Duration{"--suspect": s.Suspect, "--offline": s.Offline, "--grace": s.Grace} {
+		if d > 0 {
+			flags = append(flags, name, d.String())
+		}
+	}
+	return flags
 }
 
 // centreKey asks the centre's program for its public key.

@@ -45,6 +45,8 @@ func (p *player) expect(ctx context.Context, st *scenario.Step) error {
 		return p.expectSiren(ctx, dev, *st.Sounds, from, deadline)
 	case "officer":
 		return p.expectOfficer(ctx, st, from, deadline)
+	case "link":
+		return p.expectLink(ctx, st, deadline)
 	case "track":
 		return p.expectTrack(ctx, st, deadline)
 	}
@@ -53,8 +55,8 @@ func (p *player) expect(ctx context.Context, st *scenario.Step) error {
 
 func (p *player) expectIncident(ctx context.Context, st *scenario.Step, deadline time.Duration) error {
 	match := func(i seen) bool {
-		return i.Device == *st.Device &&
-			(st.Kind == nil || i.Kind == *st.Kind) && (st.State == nil || i.State == *st.State) &&
+		return i.Device == *st.Device && ofKind(&i.Incident, st.Kind) &&
+			(st.State == nil || i.State == *st.State) &&
 			(st.Presses == nil || i.Presses == *st.Presses) && (st.Silent == nil || i.Silent == *st.Silent) &&
 			(st.Drill == nil || i.Drill == *st.Drill) && (st.Officer == nil || i.Officer == *st.Officer) &&
 			(st.Source == nil || i.PressedAt.Source == *st.Source) && (st.Corrected == nil || i.PressedAt.Corrected == *st.Corrected) &&
@@ -255,6 +257,32 @@ func (p *player) expectOfficer(ctx context.Context, st *scenario.Step, from, dea
 // sameMoment is how much earlier than a step an event of its moment may say
 // that it was captured.
 const sameMoment = 300 * time.Millisecond
+
+// ofKind reports whether an incident is of a kind or, for nil, of one that
+// somebody pressed.
+func ofKind(i *desk.Incident, kind *string) bool {
+	if kind != nil {
+		return i.Kind == *kind
+	}
+	return i.Kind != "offline" && i.Kind != "twin" && i.Kind != "district_link_lost"
+}
+
+func (p *player) expectLink(ctx context.Context, st *scenario.Step, deadline time.Duration) error {
+	last := ""
+	ok, err := poll(ctx, deadline, 200*time.Millisecond, func() (bool, error) {
+		devices, err := p.d.Desk.Devices(ctx)
+		for _, d := range devices {
+			if d.ID == *st.Device {
+				last = d.Link.State
+			}
+		}
+		return last == *st.Link, err
+	})
+	if ok || err != nil {
+		return err
+	}
+	return unmet("the link of %s is %s", *st.Device, last)
+}
 
 func (p *player) expectTrack(ctx context.Context, st *scenario.Step, deadline time.Duration) error {
 	after, n := "", 0

@@ -251,7 +251,7 @@ func (p *player) act(ctx context.Context, st *scenario.Step, id string) error {
 	if !p.desk.until(ctx, deadline, func(all []seen) bool {
 		found = nil
 		for _, i := range all {
-			if i.Device == id && i.State != "closed" && (st.Kind == nil || i.Kind == *st.Kind) {
+			if i.Device == id && i.State != "closed" && ofKind(&i.Incident, st.Kind) {
 				found = &i.Incident // the newest stands last
 			}
 		}
@@ -265,8 +265,10 @@ func (p *player) act(ctx context.Context, st *scenario.Step, id string) error {
 	}
 	switch st.Do {
 	case "acknowledge":
-		others := slices.ContainsFunc(p.desk.all(), func(i seen) bool { return i.Device == id && i.ID != found.ID && i.State == "open" })
-		if !others { // with others the lamps tell of those first
+		others := slices.ContainsFunc(p.desk.all(), func(i seen) bool {
+			return i.Device == id && i.ID != found.ID && i.State == "open" && ofKind(&i.Incident, nil)
+		})
+		if !others && ofKind(found, nil) { // with others the lamps tell of those first
 			p.mu.Lock()
 			p.acks = append(p.acks, ack{id, mono.Now()})
 			p.mu.Unlock()

@@ -50,6 +50,7 @@ func expectations() map[string]rule {
 		"lamp":              {words("device shows within"), words("style")},
 		"siren":             {words("device sounds within"), nil},
 		"officer":           {words("device signed within"), words("officer")},
+		"link":              {words("device link within"), nil},
 		"track":             {words("device fixes within"), nil},
 		"all events stored": {nil, words("within")},
 	}
@@ -76,7 +77,7 @@ func (s *Step) fields() []field {
 		fieldOf("log", s.Log), fieldOf("by", s.By), fieldOf("unit", s.Unit), fieldOf("code", s.Code), fieldOf("note", s.Note),
 		fieldOf("kind", s.Kind), fieldOf("state", s.State), fieldOf("presses", s.Presses), fieldOf("silent", s.Silent),
 		fieldOf("drill", s.Drill), fieldOf("shows", s.Shows), fieldOf("style", s.Style), fieldOf("sounds", s.Sounds),
-		fieldOf("signed", s.Signed), fieldOf("officer", s.Officer), fieldOf("fixes", s.Fixes), fieldOf("count", s.Count),
+		fieldOf("signed", s.Signed), fieldOf("link", s.Link), fieldOf("officer", s.Officer), fieldOf("fixes", s.Fixes), fieldOf("count", s.Count),
 		fieldOf("clock", s.Clock), fieldOf("source", s.Source), fieldOf("corrected", s.Corrected), fieldOf("dated", s.Dated),
 		fieldOf("within", s.Within),
 	}
@@ -250,7 +251,7 @@ func hint(name string) string {
 		"route": "two or more places {lat, lon}", "log": "the path of a receiver's log", "unit": "the unit that comes",
 		"code": "real, false_alarm, test, drill, duplicate or unfounded", "within": "a duration such as 1s",
 		"shows": "idle, stored, centre_has, acknowledged, unit_coming or fault", "sounds": "true or false",
-		"signed": "on, off or refused", "fixes": "a number of fixes",
+		"link": "never, live, suspect, offline or unsure", "signed": "on, off or refused", "fixes": "a number of fixes",
 		"clock": "right, free, in 1970, in 2080, hour ahead or hour behind",
 	}[name]
 	if !ok {

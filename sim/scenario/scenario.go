@@ -10,6 +10,7 @@
 //	about: why it is run   # optional, for people
 //	seed: 7                # of everything random, such as bounces; default 1
 //	limit: 90s             # it fails when it lasts longer; default 2m
+//	supervise: {suspect: 7s, offline: 11s, grace: 12s}   # how the centre judges silence; default 1m, 1m25s, 2m
 //	devices: {…}           # id → device; without it, the demonstration's district
 //	timeline: […]          # required: the steps, in the order of their times
 //
@@ -85,6 +86,7 @@
 //	lamp              device, shows, within     style
 //	siren             device, sounds, within
 //	officer           device, signed, within    officer
+//	link              device, link, within
 //	track             device, fixes, within
 //	all events stored                           within: 30s
 //
@@ -96,12 +98,15 @@
 // dispatched, closed); presses, exactly; silent; drill; officer, who was signed
 // on; source, whose time of day dates the press (none, gnss, ntp, rtc, centre);
 // corrected, whether that is not what the device said; dated: 2s, that it is not
-// further than that from a press that there was. With count, exactly so many are all that, and count: 0 wants none for the
+// further than that from a press that there was. What the centre found itself is
+// none, unless kind is offline or twin. With count, exactly so many are all that, and count: 0 wants none for the
 // whole of within. lamp wants the lamps to show idle, stored, centre_has,
 // acknowledged, unit_coming or fault, in the style plain, silent or drill where
 // given. siren wants it to sound (sounds: true) or not. officer wants the desk
 // to have an event of a sign-on, sign-off or refusal (signed: on, off, refused)
-// since at, of that officer where given. track wants at least so many fixes at
+// since at, of that officer where given. link wants the centre to judge that it
+// hears the device (live), or that it does not (suspect, offline), that it never
+// did (never), or that it cannot tell (unsure). track wants at least so many fixes at
 // the desk since the timeline began. all events stored wants everything that
 // was injected until at to be in the desk's database exactly once.
 package scenario
@@ -129,12 +134,14 @@ const All = "all"
 
 // A Scenario is one file.
 type Scenario struct {
-	Name     string            `yaml:"name" required:"true" want:"a name for people"`
-	About    string            `yaml:"about"`
-	Seed     uint64            `yaml:"seed"`
-	Limit    Duration          `yaml:"limit" min:"1s" max:"24h"`
-	Devices  map[string]Device `yaml:"devices"` // filled with the demonstration's district when the file has none
-	Timeline []Step            `yaml:"timeline" required:"true" want:"a list of steps"`
+	Name  string   `yaml:"name" required:"true" want:"a name for people"`
+	About string   `yaml:"about"`
+	Seed  uint64   `yaml:"seed"`
+	Limit Duration `yaml:"limit" min:"1s" max:"24h"`
+
+	Supervise Supervise         `yaml:"supervise"`
+	Devices   map[string]Device `yaml:"devices"` // filled with the demonstration's district when the file has none
+	Timeline  []Step            `yaml:"timeline" required:"true" want:"a list of steps"`
 
 	// Dir is the folder of the file, from which logs are found.
 	Dir string
@@ -167,6 +174,15 @@ type Device struct {
 	Clock   string            `yaml:"clock" oneof:"right|free|in 1970|in 2080|hour ahead|hour behind"`
 }
 
+// Supervise says how the centre judges the silence of devices; zero: its own
+// defaults. Devices say hello every 30 s and a heartbeat as often as health
+// says, which are signs of life both.
+type Supervise struct {
+	Suspect Duration `yaml:"suspect" min:"1s" max:"1h"`
+	Offline Duration `yaml:"offline" min:"1s" max:"1h"`
+	Grace   Duration `yaml:"grace" min:"1s" max:"1h"`
+}
+
 // A Place is a point in degrees, WGS 84.
 type Place struct {
 	Lat float64 `yaml:"lat" required:"true" min:"-90" max:"90"`
@@ -196,7 +212,7 @@ type Track struct {
 type Step struct {
 	At     *Duration `yaml:"at" min:"0s" max:"24h"`
 	Do     string    `yaml:"do" oneof:"press|release|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
-	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|track|all events stored"`
+	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|link|track|all events stored"`
 
 	Device *string   `yaml:"device"`
 	Button *string   `yaml:"button"`
@@ -214,7 +230,7 @@ type Step struct {
 	Clock  *string   `yaml:"clock" oneof:"right|free|in 1970|in 2080|hour ahead|hour behind"`
 
 	Within  *Duration `yaml:"within" min:"1ms" max:"24h"`
-	Kind    *string   `yaml:"kind" oneof:"panic|fire|medical"`
+	Kind    *string   `yaml:"kind" oneof:"panic|fire|medical|offline|twin"`
 	State   *string   `yaml:"state" oneof:"open|acknowledged|dispatched|closed"`
 	Presses *uint64   `yaml:"presses"`
 	Silent  *bool     `yaml:"silent"`
@@ -225,6 +241,7 @@ type Step struct {
 	Style   *string   `yaml:"style" oneof:"plain|silent|drill"`
 	Sounds  *bool     `yaml:"sounds"`
 	Signed  *string   `yaml:"signed" oneof:"on|off|refused"`
+	Link    *string   `yaml:"link" oneof:"never|live|suspect|offline|unsure"`
 	Fixes   *int      `yaml:"fixes" min:"1" max:"1000000"`
 
 	Source    *string   `yaml:"source" oneof:"none|gnss|ntp|rtc|centre"`
