@@ -5,7 +5,7 @@ import { clockAhead, devices, found, group, incidents, mark, pressKnown, roughly
 import { clock, span, t, ticking, tx, within } from "./text.js";
 
 // name is how an incident is spoken of: "Panic button · Well Lane".
-export const name = (i) => t("incident.name", { kind: tx("kind", i.kind), device: where(i) });
+export const name = (i) => (i.device ? t("incident.name", { kind: tx("kind", i.kind), device: where(i) }) : tx("kind", i.kind));
 
 // where is the device of an incident, or the district.
 export const where = (i) => i.device_name || i.device || t("kind.district");
@@ -68,7 +68,7 @@ export function draw(selected, choose) {
         card.dataset.mark = mark(i);
         card.replaceChildren(
           h("i", { class: "icon " + kindClass(i.kind), "aria-hidden": "true" }),
-          h("span", { class: "what" }, h("b", {}, tx("kind", i.kind)), h("bdi", {}, where(i))),
+          h("span", { class: "what" }, h("b", {}, tx("kind", i.kind)), i.device && h("bdi", {}, where(i))),
           h("span", { class: "age num" }, age(i)),
           h("span", { class: "badges" }, ...badges(i)),
           h("span", { class: "standing" }, standing(i)),
