@@ -461,6 +461,45 @@ func TestBlackHoleIsNoticedAndReplaced(t *testing.T) {
 	})
 }
 
+// A black hole at any moment, also with nothing to send: another connection is
+// tried within 20 s, and where a second server can be reached, an alarm that was
+// pressed meanwhile is there within 30 s.
+func TestABlackHoleAtAnyMoment(t *testing.T) {
+	for at := time.Duration(0); at < 31*time.Second; at += 700 * time.Millisecond {
+		var first, second *broker
+		c := newCentre()
+		bubble(t, []string{"first:1", "second:2"}, func(t *testing.T) uplink.Dialer {
+			second = newBroker(t, c)
+			first = &broker{Server: second.Server}
+			return func(ctx context.Context, a string) (net.Conn, error) {
+				if a == "first:1" {
+					return first.dial(ctx, a)
+				}
+				return second.dial(ctx, a)
+			}
+		}, func(r *rig) {
+			time.Sleep(time.Minute + at)
+			dials := first.dialed() + second.dialed()
+			first.set(false, true)
+			if int(at/time.Millisecond)%1400 == 0 {
+				time.Sleep(time.Second)
+				r.append(wire.Alarm, 1)
+			}
+			time.Sleep(20 * time.Second)
+			if first.dialed()+second.dialed() == dials {
+				r.t.Errorf("a hole at %v: no other connection within 20 s", at)
+			}
+			time.Sleep(10 * time.Second)
+			if n := r.s.Depth()[wire.Alarm]; n != 0 {
+				r.t.Errorf("a hole at %v: the alarm is not there after 30 s", at)
+			}
+			first.set(true, false)
+			second.set(true, false)
+			second.Close()
+		})
+	}
+}
+
 func TestACentreThatNeverAnswers(t *testing.T) {
 	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
 		c.with(func() { c.answers = false })
