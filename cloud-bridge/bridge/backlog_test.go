@@ -202,7 +202,7 @@ func (c *car) fill(b *testing.B, n int) {
 	for seq := range n {
 		batch := &wire.TrackBatch{Fixes: make([]wire.TrackFix, size)}
 		for i := range batch.Fixes {
-			at, lat, lon = at+1000, lat+random.Int64N(200)-60, lon+random.Int64N(200)-60
+			at, lat, lon = at+1000, lat+random.Int64N(201)-100, lon+random.Int64N(201)-100
 			batch.Fixes[i] = wire.TrackFix{
 				Time: at, LatE6: lat, LonE6: lon, Alt: 500 + random.Int64N(3), Speed: 100 + random.Int64N(20),
 				Course: random.Int64N(8), HDOP: 9, Flags: wire.Fix3D | wire.HasAlt | wire.HasSpeed | wire.HasCourse | wire.HasHDOP,

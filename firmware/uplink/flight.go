@@ -8,21 +8,19 @@ import (
 )
 
 // The window of a lane. What is in flight is in the way of a newer alarm, in
-// the buffers of a modem, the broker or the centre. So its bytes follow the
-// speed of the link: half as many when an Ack takes longer than slowAck, twice
-// as many when it takes less than fastAck. And its events follow the distance:
-// windowRecords, and as many more as a longer way than nearAck holds, by the
-// quickest Ack of the connection.
+// the buffers of a modem or the broker. So its bytes follow the speed of the
+// link: half as many when an Ack takes longer than slowAck, twice as many when
+// it takes less than fastAck. Its events are as many as a broker passes on in a
+// few milliseconds; fewer would make a centre that is busy, and so late with its
+// Acks, wait for the device.
 const (
-	windowRecords = 16
-	mostRecords   = 64
-	nearAck       = 10 * time.Millisecond
-	windowFirst   = 8 << 10
-	windowLeast   = 1 << 10 // one event is always allowed
-	windowMost    = 64 << 10
-	alarmWindow   = 16 << 10
-	fastAck       = 300 * time.Millisecond
-	slowAck       = 1500 * time.Millisecond
+	mostRecords = 64
+	windowFirst = 8 << 10
+	windowLeast = 1 << 10 // one event is always allowed
+	windowMost  = 64 << 10
+	alarmWindow = 16 << 10
+	fastAck     = 300 * time.Millisecond
+	slowAck     = 1500 * time.Millisecond
 )
 
 // A sent is an event in flight.
@@ -41,10 +39,9 @@ type flight struct {
 	fly   []sent // not acknowledged
 	bytes int    // of fly
 
-	window  int           // for bytes
-	best    time.Duration // of the quickest Ack; zero: none yet
-	fitted  time.Time     // when window changed; younger events tell how it fits
-	moved   time.Time     // of the last Ack that moved something, or of the first in flight
+	window  int       // for bytes
+	fitted  time.Time // when window changed; younger events tell how it fits
+	moved   time.Time // of the last Ack that moved something, or of the first in flight
 	resent  time.Time
 	resends int       // since moved
 	blocked time.Time // not read before this: the store failed
@@ -65,18 +62,11 @@ func (f *flight) restart(oldest uint64, now time.Time) {
 
 // room returns how many events and bytes may be sent.
 func (f *flight) room() (records, bytes int) {
-	records, bytes = f.records()-len(f.fly), f.window-f.bytes
+	records, bytes = mostRecords-len(f.fly), f.window-f.bytes
 	if len(f.fly) > 0 && bytes <= 0 {
 		return 0, 0
 	}
 	return records, max(bytes, 1)
-}
-
-func (f *flight) records() int {
-	if f.at.lane == wire.Alarm {
-		return mostRecords
-	}
-	return int(min(max(windowRecords*f.best/nearAck, windowRecords), mostRecords))
 }
 
 func (f *flight) sent(r spool.Record, now time.Time) {
@@ -98,9 +88,6 @@ func (f *flight) landed(oldest uint64, now time.Time) {
 	for n < len(f.fly) && f.fly[n].seq < oldest {
 		if e := f.fly[n]; e.at.After(f.fitted) {
 			took = now.Sub(e.at)
-		}
-		if way := now.Sub(f.fly[n].at); f.best == 0 || way < f.best {
-			f.best = way
 		}
 		f.bytes -= f.fly[n].size
 		n++

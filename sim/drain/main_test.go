@@ -119,7 +119,7 @@ func fill(b *testing.B, id, file string, n int) {
 	for i := range n {
 		batch := &wire.TrackBatch{Fixes: make([]wire.TrackFix, size)}
 		for k := range batch.Fixes {
-			at, lat, lon = at+1000, lat+random.Int64N(200)-60, lon+random.Int64N(200)-60
+			at, lat, lon = at+1000, lat+random.Int64N(201)-100, lon+random.Int64N(201)-100
 			batch.Fixes[k] = wire.TrackFix{
 				Time: at, LatE6: lat, LonE6: lon, Alt: 500 + random.Int64N(3), Speed: 100 + random.Int64N(20),
 				Course: random.Int64N(8), HDOP: 9, Flags: wire.Fix3D | wire.HasAlt | wire.HasSpeed | wire.HasCourse | wire.HasHDOP,
