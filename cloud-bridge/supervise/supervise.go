@@ -171,11 +171,15 @@ type silence struct {
 // then takes for silence may be its own.
 func (s *Supervisor) clock(now time.Time) {
 	passed, wall := now.Sub(s.last), now.Round(0).Sub(s.last.Round(0))
-	if limit := s.l.Suspect / 4; !s.last.IsZero() && (passed < 0 || passed > limit || (wall-passed).Abs() > limit) {
+	if limit := s.step(); !s.last.IsZero() && (passed < 0 || passed > limit || (wall-passed).Abs() > limit) {
 		s.listen(now)
 	}
 	s.last = now
 }
+
+// step is by how much the clock may jump, or a judgement be late on a busy
+// machine, without a meaning.
+func (s *Supervisor) step() time.Duration { return max(s.l.Suspect/4, 5*time.Second) }
 
 // listen begins a grace: what was silent until now may have been unheard.
 func (s *Supervisor) listen(now time.Time) { s.base, s.grace = now, now.Add(s.l.Grace) }
@@ -212,8 +216,8 @@ func (s *Supervisor) judge(now time.Time, d store.Sign) (store.Link, time.Time) 
 	if s.deaf {
 		return unsure, d.Alive
 	}
-	ahead := d.Alive.Sub(now) > s.l.Suspect/4 // the clock was set back since
-	if d.Alive.Before(s.base) || ahead {      // not heard since the centre listens again
+	ahead := d.Alive.Sub(now) > s.step() // the clock was set back since
+	if d.Alive.Before(s.base) || ahead { // not heard since the centre listens again
 		if now.Before(s.grace) || now.Sub(s.base) < s.l.Offline {
 			return unsure, d.Alive
 		}
