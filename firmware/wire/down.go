@@ -188,7 +188,11 @@ func SealDown(d *Down, key ed25519.PrivateKey) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return seal(downMap{d.Device, d.CentreTime, d.Body.DownType(), raw}, d.Extra, aadDown, key)
+	m := downMap{d.Device, d.CentreTime, d.Body.DownType(), raw}
+	if err := m.validate(); err != nil {
+		return nil, err
+	}
+	return seal(m, d.Extra, aadDown, key)
 }
 
 // OpenDown verifies a message with the centre's public key, decodes it, and
@@ -210,6 +214,9 @@ func OpenDown(msg []byte, pub ed25519.PublicKey, device string) (*Down, error) {
 	if m.Device != device {
 		return nil, bad("device (1)", m.Device, device)
 	}
+	if err := m.validate(); err != nil {
+		return nil, err
+	}
 	d := &Down{Device: m.Device, CentreTime: m.Time, Extra: extra}
 	switch m.Type {
 	case TypeAck:
@@ -229,6 +236,16 @@ func OpenDown(msg []byte, pub ed25519.PublicKey, device string) (*Down, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+func (m *downMap) validate() error {
+	switch {
+	case m.Type == 0:
+		return bad("type (3)", m.Type, "1 or more")
+	case len(m.Body) == 0:
+		return bad("body (4)", "absent", "a body")
+	}
+	return nil
 }
 
 func (n *Notice) validate() error {

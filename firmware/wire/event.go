@@ -160,6 +160,8 @@ func (m *eventMap) validate() error {
 		return bad("wall uncertainty (10)", m.Uncert, "0 to 2^43 milliseconds")
 	case m.Type == 0:
 		return bad("body type (13)", m.Type, "1 or more")
+	case len(m.Body) == 0:
+		return bad("body (14)", "absent", "a body")
 	}
 	return text("officer (11)", m.Officer, 64)
 }
