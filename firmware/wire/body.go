@@ -346,6 +346,9 @@ func decodeBody(t BodyType, raw cbor.RawMessage) (Body, error) {
 		}
 		return tb, nil
 	default:
+		if err := keepable(raw); err != nil {
+			return nil, fmt.Errorf("body (14): %w", err)
+		}
 		return &UnknownBody{BodyType: t, Raw: append(cbor.RawMessage(nil), raw...)}, nil
 	}
 	extra, err := decodeMap(raw, b)

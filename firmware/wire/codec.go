@@ -164,7 +164,26 @@ func decodeMap(raw []byte, v any) (Extra, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
+	for key, value := range all {
+		switch key.(type) {
+		case uint64, int64, string:
+		default:
+			return nil, bad("a key", fmt.Sprintf("of %T", key), "an integer of 64 bits or a text")
+		}
+		if err := keepable(value); err != nil {
+			return nil, fmt.Errorf("key %v: %w", key, err)
+		}
+	}
 	return all, nil
+}
+
+// keepable returns an error when a value that this version does not know could
+// not be passed on: a standard tag stands before what it is not for.
+func keepable(raw cbor.RawMessage) error {
+	if _, err := codec().enc.Marshal(raw); err != nil {
+		return fmt.Errorf("%w: %w", ErrMessage, err)
+	}
+	return nil
 }
 
 // unmarshalID decodes a byte string that must be exactly as long as id.

@@ -230,6 +230,7 @@ func OpenDown(msg []byte, pub ed25519.PublicKey, device string) (*Down, error) {
 		}
 		d.Body = n
 	default:
+		err = keepable(m.Body)
 		d.Body = &UnknownDown{Type: m.Type, Raw: append(cbor.RawMessage(nil), m.Body...)}
 	}
 	if err != nil {
