@@ -71,6 +71,10 @@ func Mutations() []Mutation {
 			[]Edit{{"cloud-bridge/store/lanes.go", "	was := l.upTo\n", "	was := l.upTo\n	l.upTo = max(l.upTo, l.highest)\n"}},
 		},
 		{
+			"length-off", "the fingerprint sensor's word for the length of a packet is believed",
+			[]Edit{{"firmware/fingerprint/internal/zfm/zfm.go", "if length < sumLen || length > limit+sumLen {", "if length < 0 {"}},
+		},
+		{
 			"clock-follows", "the device's clock goes wherever a source of it jumps",
 			[]Edit{{"firmware/clock/source.go", "	if !s.known || s.held.agrees(&e, now) {\n		if !s.known ||", "	if true {\n		if true || !s.known ||"}},
 		},
@@ -116,11 +120,23 @@ func Mutate(t *testing.T, mutation, rig string) {
 // returns the binary's path. In a mutant, "" stands for that mutation.
 func Build(t testing.TB, pkg, mutation string) string {
 	t.Helper()
+	return build(t, pkg, mutation, "build")
+}
+
+// BuildTest builds the test binary of a package of this module, in a mutant
+// with its mutation, and returns the binary's path.
+func BuildTest(t testing.TB, pkg string, flags ...string) string {
+	t.Helper()
+	return build(t, pkg, "", append([]string{"test", "-c"}, flags...)...)
+}
+
+func build(t testing.TB, pkg, mutation string, args ...string) string {
+	t.Helper()
 	if mutation == "" {
 		mutation = Mutant()
 	}
 	bin := filepath.Join(t.TempDir(), filepath.Base(pkg))
-	args := []string{"build", "-o", bin}
+	args = append(args, "-o", bin)
 	if mutation != "" {
 		args = append(args, "-overlay", overlay(t, mutation))
 	}
