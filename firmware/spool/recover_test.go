@@ -272,7 +272,7 @@ func TestCheckIn(t *testing.T) {
 		"dies":            {t.Context(), []string{"sh", "-c", "kill -SEGV $$"}, spool.ErrDamaged},
 		"finds damage":    {t.Context(), []string{"false"}, spool.ErrDamaged},
 		"in use":          {t.Context(), []string{"sh", "-c", "exit 4"}, spool.ErrInUse},
-		"hangs":           {short, []string{"sh", "-c", "sleep 60"}, spool.ErrDamaged},
+		"hangs":           {short, []string{"sh", "-c", "exec sleep 60"}, spool.ErrDamaged},
 		"is not there":    {t.Context(), []string{"/nowhere/check"}, nil},
 		"was not ordered": {t.Context(), nil, nil},
 	} {
