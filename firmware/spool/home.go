@@ -112,8 +112,8 @@ func homeSum(head, payload []byte) uint32 {
 
 func (h *home) items(b []byte) {
 	for len(b) >= 5 {
-		kind, n := b[0], int(binary.BigEndian.Uint32(b[1:]))
-		if b = b[5:]; n > len(b) {
+		kind, n := b[0], binary.BigEndian.Uint32(b[1:])
+		if b = b[5:]; uint64(n) > uint64(len(b)) { // an int of 32 bits would be negative
 			return
 		}
 		data := b[:n]
