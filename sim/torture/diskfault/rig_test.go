@@ -32,12 +32,16 @@ type fault struct {
 
 func (f fault) String() string { return fmt.Sprintf("%s %d %s", f.call, f.k, f.errno) }
 
-// A spread is the faults of a run: all k up to most, or some that a seed picks,
-// low ones more often.
+// spread returns the faults of a run: all, or n that chance picks, those that
+// come early more often.
 func spread(rng *rand.Rand, calls []string, n int) (all []fault) {
 	for _, call := range calls {
+		most := 200
+		if call != "pwrite64" && call != "fdatasync" {
+			most = 20 // more than any life makes
+		}
 		for _, errno := range []string{"EIO", "ENOSPC"} {
-			for k := 1; k <= 200; k++ {
+			for k := 1; k <= most; k++ {
 				all = append(all, fault{call, errno, k})
 			}
 		}
@@ -47,8 +51,8 @@ func spread(rng *rand.Rand, calls []string, n int) (all []fault) {
 		all = all[:n]
 		for i := range all { // what a short life makes, and mostly what its start makes
 			makes := map[string]int{"pwrite64": 40, "fdatasync": 25, "ftruncate": 2, "fallocate": 2, "fsync": 3}[all[i].call]
-			k := float64(all[i].k-1) / 200
-			all[i].k = 1 + int(k*k*float64(makes))
+			x := rng.Float64()
+			all[i].k = 1 + int(x*x*float64(makes))
 		}
 	}
 	return all

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,7 @@ func (r *rig) judge(t *testing.T) {
 		t.Fatal(err)
 	}
 	centre.Judge(r.v)
+	centre.InOrder(r.v)
 	for _, d := range devices {
 		for _, g := range d.Gaps {
 			r.v.Lost = append(r.v.Lost, fmt.Sprintf("%s: the desk tells of a gap %+v", d.ID, g))
@@ -107,6 +109,14 @@ func (r *rig) account(t *testing.T, events []ledger.Event, until time.Duration) 
 	}
 	r.n.captured, r.n.uncertain, r.n.unseen = a.Captured, a.Uncertain, a.Lost
 	for _, s := range r.all {
+		// Only the lamp of the very life in which somebody pressed: the next life
+		// lights it for what stood before.
+		if !slices.ContainsFunc(entries.Runs, func(run ledger.Run) bool {
+			return run.Device == s.device && run.Began <= s.at-dark && (run.Ended == 0 || run.Ended > s.lit)
+		}) {
+			continue
+		}
+		r.n.reds++
 		found := false
 		for i := range presses {
 			e := &presses[i]

@@ -199,7 +199,7 @@ func (r *rig) press(ctx context.Context, id string, rng *rand.Rand) {
 		r.count(func(c *counts) { c.presses++ })
 		offer(r.touched, id)
 		// A lamp that goes out or comes back of itself is none that a press lights.
-		if was, _ := dev.Lamps(at); was[0].Certain() != lampwatch.Idle || was[0].Since > at-dark || r.began(id) > at-dark {
+		if was, _ := dev.Lamps(at); was[0].Certain() != lampwatch.Idle || was[0].Since > at-dark {
 			continue
 		}
 		// The red lamp comes within some 30 ms, or the box is killed; amber follows
@@ -228,20 +228,9 @@ func (r *rig) press(ctx context.Context, id string, rng *rand.Rand) {
 	}
 }
 
-// began returns when a device's newest run began.
-func (r *rig) began(id string) (at time.Duration) {
-	for _, run := range r.d.Ledger.Entries().Runs {
-		if run.Device == id {
-			at = run.Began
-		}
-	}
-	return at
-}
-
 func (r *rig) saw(s red) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.n.reds++
 	r.all = append(r.all, s)
 }
 
