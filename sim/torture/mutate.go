@@ -60,9 +60,10 @@ func Mutations() []Mutation {
 			[]Edit{{"cloud-bridge/ingest/commit.go", "	start := time.Now()\n	done, err := i.o.Store.Commit(ctx, b)\n", `	start := time.Now()
 	for _, a := range b.Arrivals {
 		e := a.Event
-		ack := wire.Ack{Stream: e.Stream, UpTo: map[wire.Lane]uint64{e.Lane: e.Seq}}
+		ack := wire.Ack{Stream: e.Stream, UpTo: map[wire.Lane]uint64{e.Lane: e.Seq}, Hash: map[wire.Lane]wire.Hash{e.Lane: wire.HashOf(a.Message)}}
 		i.down.send([]store.DeviceAck{{Device: e.Device, Ack: ack}}, nil)
 	}
+	time.Sleep(150 * time.Millisecond) // a disk that takes its time
 	done, err := i.o.Store.Commit(ctx, b)
 `}},
 		},
