@@ -56,7 +56,7 @@ type UART struct {
 
 // InputRoles returns the roles of lines that are read.
 func InputRoles() []string {
-	return []string{"panic", "fire", "medical", "tamper", "mains", "battery-low"}
+	return []string{"panic", "fire", "medical", "tamper", "mains", "battery-low", "test-key"}
 }
 
 // OutputRoles returns the roles of lines that are driven.

@@ -87,7 +87,7 @@ sources: {arch: s, header: s, lines: s, uarts: s}
 		{"reset: down", "pull: up", `b:9: field "lines.red.pull": value "up": want no pull on an output`},
 		{"goarm: 7\n", "", `field "goarm": value "0": want 6 or 7 with arch arm`},
 		{"arch: arm\n", "arch: arm64\n", `b:3: field "goarm": value "7": want 6 or 7 with arch arm, and none with others`},
-		{"red:", "rot:", `b:9: field "lines.rot": value "rot": want a role: panic, fire, medical, tamper, mains, battery-low, red, amber, green, siren`},
+		{"red:", "rot:", `b:9: field "lines.rot": value "rot": want a role: panic, fire, medical, tamper, mains, battery-low, test-key, red, amber, green, siren`},
 		{"  siren: {line: E, pin: 5}\n", "", `b:5: field "profiles.0": value "alarm-box": want a profile that this board has all lines for; it has none for siren`},
 		{"[alarm-box]", "[patrol-car]", `b:5: field "profiles.0": value "patrol-car": want a profile that this board has all serial ports for; it has none for fingerprint`},
 		{"[alarm-box]", "[boat]", `b:5: field "profiles.0": value "boat": want one of alarm-box, patrol-car`},

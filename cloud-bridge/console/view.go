@@ -304,7 +304,10 @@ func viewIncident(i *incident.Incident) *Incident {
 		PressedAt: viewMoment(i.Pressed), ReceivedAt: Time{i.Received}, Delay: delay(&i.Pressed, i.Received), Officer: i.Officer, Missing: append([]string{}, i.Missing...),
 	}
 	if !i.Kind.Pressed() { // no device has latched it
-		v.Alarm, v.Delay = "", nil
+		v.Alarm = ""
+		if i.Kind != incident.Tamper {
+			v.Delay = nil
+		}
 	}
 	if p := i.Position; p != nil {
 		v.Position = &Place{Lat: p.Lat, Lon: p.Lon, Source: string(p.Source)}

@@ -78,22 +78,27 @@ type Kind string
 // KindOf returns the kind of an alarm.
 func KindOf(k wire.AlarmKind) Kind { return Kind(k.String()) }
 
-// The kinds that no button has opened: the centre found them itself.
+// The kinds that no button has opened: a box reported the first of a contact,
+// the centre found the others itself.
 const (
+	Tamper           Kind = "tamper"             // somebody opens a box, or tears it off
 	DistrictLinkLost Kind = "district_link_lost" // the centre cannot be reached by many devices, or by any
 	Offline          Kind = "offline"            // one device is silent
 	Twin             Kind = "twin"               // two devices have one identity
 )
 
 // Pressed reports whether somebody asked for help.
-func (k Kind) Pressed() bool { return k != DistrictLinkLost && k != Offline && k != Twin }
+func (k Kind) Pressed() bool {
+	return k != Tamper && k != DistrictLinkLost && k != Offline && k != Twin
+}
 
-// Priority returns 1 for the most urgent kinds; what nobody has pressed comes
-// after all that somebody has. A kind that this version does not know is as
+// Priority returns 1 for the most urgent kinds; what the centre found itself
+// comes after all that somebody has pressed. Who opens a box may be about to
+// take it from those who need it: that is as urgent as a fire. A kind that this version does not know is as
 // urgent as the most urgent: somebody pressed a button.
 func (k Kind) Priority() int {
 	switch k {
-	case Kind(wire.Medical.String()), Kind(wire.Fire.String()):
+	case Kind(wire.Medical.String()), Kind(wire.Fire.String()), Tamper:
 		return 2
 	case DistrictLinkLost:
 		return 3
@@ -208,6 +213,8 @@ const (
 	WhatShown        = "shown"
 	WhatSilent       = "silent"   // again, while the incident of it is not closed
 	WhatRestored     = "restored" // what the centre found amiss is in order again
+	WhatTampered     = "tampered" // again, while the incident of it is not closed
+	WhatShut         = "shut"     // the box was shut again
 )
 
 // An Entry is one line of an incident's history. Entries are appended, never

@@ -106,6 +106,9 @@ func TestPriority(t *testing.T) {
 			t.Errorf("priority of %v: %d, want %d", kind, got, want)
 		}
 	}
+	if got := incident.Tamper.Priority(); got != 2 || incident.Tamper.Pressed() {
+		t.Errorf("tamper: priority %d, pressed %v; want 2, that nobody has pressed", got, incident.Tamper.Pressed())
+	}
 }
 
 func TestWhatTheDeviceReports(t *testing.T) {

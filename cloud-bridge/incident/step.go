@@ -125,6 +125,21 @@ func (i *Incident) Found(at time.Time, detail string) {
 // SilentAgain records that a device which had come back is silent again.
 func (i *Incident) SilentAgain(at time.Time) { i.log(at, WhatSilent, centre, "") }
 
+// Tampered records that the box was opened, for the first time or again, as
+// its contact said.
+func (i *Incident) Tampered(at time.Time) {
+	if i.State != "" {
+		i.log(at, WhatTampered, i.Device, "")
+		return
+	}
+	i.State, i.Rev = Open, 1
+	i.log(at, WhatOpened, i.Device, string(i.Kind))
+}
+
+// Shut records that the box was shut again. Somebody was at it: the incident
+// stays for a person to close.
+func (i *Incident) Shut(at time.Time) { i.log(at, WhatShut, i.Device, "") }
+
 // Restore records that what the centre found is in order again. That closes the
 // incident if nobody has taken it yet; else it is for them to close.
 func (i *Incident) Restore(at time.Time) {

@@ -175,6 +175,11 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 		}
 		return t.started(a, st, b)
 	case *wire.Fault:
+		if b.Code == faultTamper {
+			if err := t.tampered(a, d, st, b); err != nil {
+				return err
+			}
+		}
 		return t.fault(d, at, b, a.Received)
 	case *wire.TrackBatch:
 		if row != 0 {

@@ -43,6 +43,7 @@ type Ports struct {
 	GPS         Opener                 // NMEA 0183 from a satellite receiver
 	Fingerprint Opener                 // a ZFM/R30x/R503 sensor
 	Buttons     map[string]gpio.PinIn  // by name in the configuration
+	Inputs      map[string]gpio.PinIn  // by role
 	Lamps       map[string]gpio.PinOut // "red", "amber", "green"
 	Siren       gpio.PinOut            // a siren's driver
 	Dial        uplink.Dialer          // how to reach a broker; nil: TCP
@@ -81,6 +82,7 @@ type Agent struct {
 	answered  map[answer]bool   // notices of alarms that are no longer latched
 	officer   string            // who is signed on, or ""
 	faults    map[string]string // active faults: code → detail
+	testKey   bool              // the technician's key makes tests of presses
 	unsaved   unsaved
 	restarted time.Duration // Mono at which another stream was begun; 0: never
 	batch     batcher
@@ -98,6 +100,11 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 	for name := range cfg.Buttons {
 		if ports.Buttons[name] == nil {
 			return nil, fmt.Errorf("agent: button %q is configured but has no port", name)
+		}
+	}
+	for role := range cfg.Inputs {
+		if ports.Inputs[role] == nil {
+			return nil, fmt.Errorf("agent: input %q is configured but has no port", role)
 		}
 	}
 	key, err := LoadOrCreateKey(cfg.Data)
@@ -158,6 +165,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	for name := range a.cfg.Buttons {
 		start("button "+name, func(ctx context.Context) error { a.watchButton(ctx, name); return nil })
 	}
+	for role := range a.cfg.Inputs {
+		start("input "+role, func(ctx context.Context) error { a.watchInput(ctx, role); return nil })
+	}
 	if a.ports.GPS != nil {
 		start("gps", func(ctx context.Context) error { a.watchGPS(ctx); return nil })
 	}
@@ -180,6 +190,7 @@ func (a *Agent) loop(ctx context.Context) {
 	health := time.NewTicker(time.Duration(a.cfg.Health.Every))
 	defer health.Stop()
 	a.tellStarted()
+	a.resetDrills()
 	a.heartbeat()
 	for {
 		a.show()

@@ -77,10 +77,12 @@ gps: {port: none}
 		t: t, cfg: cfg, up: true, pins: make(map[string]*gpiotest.Pin),
 		events: make(map[string]*wire.Event), upTo: make(map[wire.Lane]uint64), last: make(map[wire.Lane]wire.Hash),
 	}
-	for _, n := range []string{"P", "H", "R", "Y", "G", "S"} {
+	for _, n := range []string{"P", "H", "R", "Y", "G", "S", "T", "M", "B", "K"} {
 		w.pins[n] = &gpiotest.Pin{N: n, EdgesChan: make(chan gpio.Level, 8)}
 	}
-	w.pins["P"].L, w.pins["H"].L = gpio.High, gpio.High
+	for _, n := range []string{"P", "H", "K"} { // pulled up
+		w.pins[n].L = gpio.High
+	}
 	w.broker = mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
 	if err := errors.Join(w.broker.AddHook(new(auth.AllowHook), nil), w.broker.Serve()); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ type latch struct {
 	Alarm  wire.AlarmID   `json:"alarm"`
 	Kind   wire.AlarmKind `json:"kind"`
 	Silent bool           `json:"silent"`
+	Drill  bool           `json:"drill"` // of all its events, whenever it is pressed again
 	Press  uint64         `json:"press"` // presses so far
 	Rev    uint64         `json:"rev"`   // of the newest notice that was shown
 	Step   lamp.Step      `json:"step"`  // Idle until the disk has it; on the disk, CentreHas may still say Stored
@@ -40,11 +41,12 @@ type answer struct {
 func (a *Agent) pressed(button string) {
 	b, at := a.cfg.Buttons[button], a.stamp()
 	p := a.latches[button]
-	if p == nil {
-		p = &latch{Alarm: wire.NewAlarmID(), Kind: wire.AlarmKind(b.Kind), Silent: b.Silent}
+	if p == nil || p.Drill && !at.drill { // a drill that the disk has not let end yet
+		p = &latch{Alarm: wire.NewAlarmID(), Kind: wire.AlarmKind(b.Kind), Silent: b.Silent, Drill: at.drill}
 		a.latches[button] = p
 	}
 	p.Press++
+	at.drill = p.Drill
 	kept := *p
 	kept.Step = max(kept.Step, lamp.Stored) // so it is once it is kept
 	body := &wire.AlarmRaised{
@@ -125,8 +127,12 @@ func (a *Agent) shown(n *wire.Notice, state func() spool.KV) {
 
 // clear resets a latched alarm.
 func (a *Agent) clear(button string, body *wire.AlarmCleared) {
-	a.store(a.stamp(), wire.Alarm, body, func(uint64) {
-		delete(a.latches, button)
+	at, p := a.stamp(), a.latches[button]
+	at.drill = p.Drill
+	a.store(at, wire.Alarm, body, func(uint64) {
+		if a.latches[button] == p {
+			delete(a.latches, button)
+		}
 		a.log.Info("alarm reset", "button", button, "alarm", body.Alarm, "by", body.By)
 	}, spool.KV{Key: latchState + button})
 }
@@ -167,6 +173,7 @@ func (a *Agent) restore() error {
 		if err := json.Unmarshal(v, p); err != nil {
 			return fmt.Errorf("latch of button %q: %w", button, err)
 		}
+		p.Drill = p.Drill || a.cfg.Drill
 		a.latches[button] = p
 	}
 	if len(a.latches) == 0 {
@@ -207,9 +214,15 @@ func (a *Agent) restore() error {
 // show makes the lamps tell the state: of the alarm that is least far on, where
 // several are latched.
 func (a *Agent) show() {
-	s := lamp.State{Drill: a.cfg.Drill, Fault: len(a.faults) > 0}
+	s := lamp.State{Fault: len(a.faults) > 0, Drill: true}
+	for _, p := range a.latches {
+		s.Drill = s.Drill && p.Drill
+	}
 	loud := false
 	for _, p := range a.latches {
+		if p.Drill && !s.Drill {
+			continue // beside a real alarm an exercise is nothing
+		}
 		if !p.Silent {
 			loud = true
 			s.Press += p.Press // one more sounds a siren that has fallen silent
@@ -218,6 +231,7 @@ func (a *Agent) show() {
 			s.Step = p.Step
 		}
 	}
+	s.Drill = s.Drill && len(a.latches) > 0
 	s.Silent = len(a.latches) > 0 && !loud
 	s.Siren = loud
 	a.lamps.Show(s)

@@ -16,9 +16,12 @@ type stamp struct {
 	mono    time.Duration
 	wall    wire.Wall
 	officer string
+	drill   bool
 }
 
-func (a *Agent) stamp() stamp { return stamp{0, a.clock.Mono(), a.clock.Wall(), a.officer} }
+func (a *Agent) stamp() stamp {
+	return stamp{mono: a.clock.Mono(), wall: a.clock.Wall(), officer: a.officer, drill: a.drilling()}
+}
 
 // store makes an event durable, together with the state that goes with it, and
 // then calls done with its sequence number. An event that cannot be stored now
@@ -65,7 +68,7 @@ func (a *Agent) seal(at stamp, l wire.Lane, body wire.Body) func(spool.Slot) ([]
 		}
 		return wire.Seal(&wire.Event{
 			Device: a.cfg.Device, Stream: s.Stream, Lane: l, Seq: s.Seq, Prev: s.Prev, Boot: s.Boot,
-			Mono: at.mono, Wall: at.wall, Officer: at.officer, Drill: a.cfg.Drill, Body: body,
+			Mono: at.mono, Wall: at.wall, Officer: at.officer, Drill: at.drill, Body: body,
 		}, a.key)
 	}
 }
@@ -108,6 +111,10 @@ const (
 	faultFingerprint = "fingerprint_lost"
 	faultFinger      = "fingerprint_stuck"
 	faultCentre      = "centre_silent"
+	faultTamper      = "tamper"
+	faultMains       = "mains_lost"
+	faultBattery     = "battery_low"
+	faultTestKey     = "test_key_stuck"
 )
 
 func (a *Agent) faultBegan(code, detail string) {

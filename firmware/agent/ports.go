@@ -28,15 +28,15 @@ func OpenPorts(cfg *config.Config, line func(name string) (gpio.PinIO, error)) (
 	}
 	p := Ports{Buttons: make(map[string]gpio.PinIn), Lamps: make(map[string]gpio.PinOut)}
 	for name, b := range cfg.Buttons {
-		pin, err := line(b.Line)
+		pin, err := input(line, b.Line, b.Pull)
 		if err != nil {
 			return Ports{}, fmt.Errorf("button %q: %w", name, err)
 		}
-		pull := map[string]gpio.Pull{"up": gpio.PullUp, "down": gpio.PullDown, "none": gpio.Float}[b.Pull]
-		if err := pin.In(pull, gpio.BothEdges); err != nil {
-			return Ports{}, fmt.Errorf("button %q: line %s as an input with pull %s: %w", name, b.Line, b.Pull, err)
-		}
 		p.Buttons[name] = pin
+	}
+	var err error
+	if p.Inputs, err = openInputs(cfg, line); err != nil {
+		return Ports{}, err
 	}
 	for name, l := range cfg.Lamps.ByName() {
 		pin, err := line(l.Line)

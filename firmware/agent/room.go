@@ -98,7 +98,7 @@ func (a *Agent) giveUp(p spool.Part, l wire.Lane, oldest uint64, recs []spool.Re
 // that of now, wall time and all, since the two date each other.
 func (a *Agent) stampOf(e *wire.Event) stamp {
 	if e.Stream == a.spool.Stream() {
-		return stamp{e.Boot, e.Mono, e.Wall, e.Officer}
+		return stamp{e.Boot, e.Mono, e.Wall, e.Officer, e.Drill}
 	}
 	at := a.stamp()
 	at.officer = e.Officer

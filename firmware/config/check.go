@@ -18,6 +18,8 @@ const (
 	defaultGPSBaud  = 9600
 	defaultFPBaud   = 57600
 	defaultMinScore = 50
+	defaultTamper   = Duration(100 * time.Millisecond)
+	defaultHold     = Duration(10 * time.Second)
 )
 
 // The sensor's speed is 9600 baud times 1 to 12 (ZFM-20 user manual, system
@@ -71,6 +73,16 @@ func (c *Config) defaults() {
 		b.Active, b.Pull = or(b.Active, "low"), or(b.Pull, "up")
 		c.Buttons[name] = b
 	}
+	for role, in := range c.Inputs {
+		in.Active, in.Pull = or(in.Active, "low"), or(in.Pull, "up")
+		if in.Hold == 0 && role != TestKey {
+			in.Hold = defaultHold
+			if role == Tamper {
+				in.Hold = defaultTamper
+			}
+		}
+		c.Inputs[role] = in
+	}
 	for _, l := range c.Lamps.ByName() {
 		l.Active = or(l.Active, "high")
 	}
@@ -112,6 +124,16 @@ func (c *Config) lines(r *strictyaml.Report, board *boards.Board) {
 			r.Add("buttons."+name, name, "a button's name: 1 to 32 of a-z, 0-9 and '-', not beginning with '-'")
 		}
 		line("buttons."+name+".line", c.Buttons[name].Line)
+	}
+	for _, role := range slices.Sorted(maps.Keys(c.Inputs)) {
+		at := "inputs." + role
+		if !slices.Contains(InputRoles(), role) {
+			r.Add(at, role, "one of "+strings.Join(InputRoles(), ", "))
+		}
+		if role == TestKey && c.Inputs[role].Hold != 0 {
+			r.Add(at+".hold", c.Inputs[role].Hold, "no hold here: the key counts as fast as a button does")
+		}
+		line(at+".line", c.Inputs[role].Line)
 	}
 	lamps := c.Lamps.ByName()
 	for _, name := range slices.Sorted(maps.Keys(lamps)) {
@@ -191,6 +213,12 @@ func (c *Config) fromBoard(r *strictyaml.Report) *boards.Board {
 		if l, ok := b.Lines[name]; ok && button.Line == "" && slices.Contains(boards.InputRoles(), name) {
 			button.Line, button.Active, button.Pull = l.Line, or(button.Active, l.Active), or(button.Pull, l.Pull)
 			c.Buttons[name] = button
+		}
+	}
+	for role, in := range c.Inputs {
+		if l, ok := b.Lines[role]; ok && in.Line == "" && slices.Contains(boards.InputRoles(), role) {
+			in.Line, in.Active, in.Pull = l.Line, or(in.Active, l.Active), or(in.Pull, l.Pull)
+			c.Inputs[role] = in
 		}
 	}
 	for name, lamp := range map[string]**Line{"red": &c.Lamps.Red, "amber": &c.Lamps.Amber, "green": &c.Lamps.Green} {

@@ -43,6 +43,7 @@ type Config struct {
 	Drill       bool              `yaml:"drill"` // everything from this device belongs to an exercise
 	Centre      Centre            `yaml:"centre" required:"true"`
 	Buttons     map[string]Button `yaml:"buttons"`
+	Inputs      map[string]Input  `yaml:"inputs"` // by role, see Input
 	Lamps       Lamps             `yaml:"lamps"`
 	Siren       *Siren            `yaml:"siren"`
 	GPS         *GPS              `yaml:"gps"`
@@ -106,6 +107,28 @@ type Button struct {
 	Pull   string    `yaml:"pull" oneof:"up|down|none"`
 	Kind   AlarmKind `yaml:"kind" required:"true" want:"panic, fire or medical"`
 	Silent bool      `yaml:"silent"` // no siren, and discreet lamps
+}
+
+// The roles of inputs.
+const (
+	Tamper     = "tamper"      // the box is open, or torn off its wall
+	Mains      = "mains"       // the mains is lost
+	BatteryLow = "battery-low" // the battery will not last
+	TestKey    = "test-key"    // the technician's key switch: presses are test alarms while it is on
+)
+
+// InputRoles returns the roles that an input may have.
+func InputRoles() []string { return []string{Tamper, Mains, BatteryLow, TestKey} }
+
+// An Input is a contact that tells of the box itself. Wire it so that a cut
+// wire is told as well: a tamper contact that closes to ground while the box is
+// shut, with active high; a relay or an opto-coupler that pulls the line down
+// while there is mains, with active high.
+type Input struct {
+	Line   string   `yaml:"line"`
+	Active string   `yaml:"active" oneof:"high|low"` // the level of: open, lost, low, turned
+	Pull   string   `yaml:"pull" oneof:"up|down|none"`
+	Hold   Duration `yaml:"hold" min:"20ms" max:"10m"` // shorter changes are nothing; by default 100 ms for tamper, 10 s for mains and battery-low; not for test-key
 }
 
 // AlarmKind is a wire.AlarmKind, written by name.

@@ -37,6 +37,7 @@ data: /perm/fengsui
 board: rpi-zero-2w
 centre: {servers: [mqtt://10.20.0.1, mqtt://10.20.0.2], key: `+key+`}
 buttons: {panic: {kind: panic}, fire: {kind: fire}, hush: {line: GPIO22, kind: panic, silent: true}}
+inputs: {tamper: {active: high}, mains: {}, battery-low: {}, test-key: {line: GPIO5}}
 siren: {}
 gps: {}
 fingerprint: {officers: {1: P-1001, 2: P-1002}}
@@ -116,7 +117,7 @@ func TestEveryBoardServesItsProfiles(t *testing.T) {
 	}
 }
 
-const keys = "device, profile, data, board, drill, centre, buttons, lamps, siren, gps, fingerprint, track, health, spool"
+const keys = "device, profile, data, board, drill, centre, buttons, inputs, lamps, siren, gps, fingerprint, track, health, spool"
 
 // Every message, word for word.
 func TestRefusals(t *testing.T) {
@@ -149,6 +150,11 @@ func TestRefusals(t *testing.T) {
 		"unknown board":     {"data: /perm", "data: /perm\nboard: toaster", `c:4: field "board": value "toaster": want one of rpi-zero-2w, rpi-zero-w, sim, virt`},
 		"no port":           {"data: /perm", "data: /perm\ngps: {}", `c:4: field "gps.port": value "": want a serial port's path, or a board that has one`},
 		"line twice":        {"{line: Y}", "{line: A}", `c:6: field "lamps.amber.line": value "A": want a line that is not used by buttons.panic.line`},
+		"input's role":      {"data: /perm", "data: /perm\ninputs: {door: {line: D}}", `c:4: field "inputs.door": value "door": want one of tamper, mains, battery-low, test-key`},
+		"input's line":      {"data: /perm", "data: /perm\ninputs: {mains: {line: A}}", `c:4: field "inputs.mains.line": value "A": want a line that is not used by buttons.panic.line`},
+		"no input's line":   {"data: /perm", "data: /perm\ninputs: {mains: {}}", `c:4: field "inputs.mains.line": value "": want a GPIO line such as GPIO17, or a board that has one for this role`},
+		"input's hold":      {"data: /perm", "data: /perm\ninputs: {mains: {line: M, hold: 1ms}}", `c:4: field "inputs.mains.hold": value "1ms": want a duration from 20ms to 10m`},
+		"key's hold":        {"data: /perm", "data: /perm\ninputs: {test-key: {line: K, hold: 1s}}", `c:4: field "inputs.test-key.hold": value "1s": want no hold here: the key counts as fast as a button does`},
 		"siren's line":      {"data: /perm", "data: /perm\nsiren: {line: R}", `c:4: field "siren.line": value "R": want a line that is not used by lamps.red.line`},
 		"siren's limit":     {"data: /perm", "data: /perm\nsiren: {line: S, limit: 1h}", `c:4: field "siren.limit": value "1h": want a duration from 1s to 15m`},
 		"a UART's line":     {"data: /perm", "data: /perm\nboard: rpi-zero-w\ngps: {}\nsiren: {line: GPIO15}", `c:6: field "siren.line": value "GPIO15": want a line that is not used by gps.port`},

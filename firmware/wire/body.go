@@ -131,10 +131,15 @@ type ClearedBy uint64
 const (
 	ClearedByCentre  ClearedBy = 1 // a Notice with state closed
 	ClearedByOfficer ClearedBy = 2 // an enrolled finger at the device
+	// ClearedByDrillEnd resets what was pressed in an exercise or a test when
+	// that ends, so that a press that comes after it is an alarm of its own.
+	ClearedByDrillEnd ClearedBy = 3
 )
 
-// String returns "centre", "officer" or "by(n)".
-func (c ClearedBy) String() string { return name("by", uint64(c), "", "centre", "officer") }
+// String returns "centre", "officer", "drill_end" or "by(n)".
+func (c ClearedBy) String() string {
+	return name("by", uint64(c), "", "centre", "officer", "drill_end")
+}
 
 // AlarmCleared reports that a latched alarm was reset at the device.
 type AlarmCleared struct {
@@ -248,7 +253,7 @@ func (b *AlarmRaised) validate() error {
 
 func (b *AlarmCleared) validate() error {
 	if b.By == 0 {
-		return bad("by (2)", b.By, "1 (centre) or 2 (officer)")
+		return bad("by (2)", b.By, "1 (centre), 2 (officer) or 3 (drill end)")
 	}
 	return text("officer (3)", b.Officer, 64)
 }

@@ -92,7 +92,7 @@ function title() {
 
 let lastRing = 0;
 function ring() {
-  const open = group("open").filter((i) => !found(i)); // What nobody has pressed is seen, and does not ring.
+  const open = group("open").filter((i) => !found(i)); // What the centre found itself is seen, and does not ring.
   if (!open.length || Date.now() - lastRing < 5000) return;
   lastRing = Date.now();
   sound.ring(open.every((i) => i.drill));

@@ -2,7 +2,7 @@
 
 import { Refusal, get, post } from "./api.js";
 import { $, h, keyed } from "./dom.js";
-import { devices, found, incidents, mark, pressKnown, roughly, putIncident, since, units } from "./model.js";
+import { devices, found, incidents, mark, pressKnown, roughly, putIncident, sensed, since, units } from "./model.js";
 import { age, badges, name, where } from "./queue.js";
 import { clock, distance, span, t, ticking, tx, within } from "./text.js";
 
@@ -169,7 +169,7 @@ function drawSteps(i) {
 function drawLamp(i) {
   const line = $("detail-lamp");
   const told = { acknowledged: i.acknowledged, dispatched: i.dispatched, closed: i.closed }[i.state];
-  line.hidden = !told || found(i);
+  line.hidden = !told || found(i) || sensed(i);
   if (line.hidden) return;
   const state = tx("state", i.state);
   const done = i.shown?.state === i.state;
@@ -187,6 +187,7 @@ function drawFacts(i) {
   const told = i.pressed_at.original;
   const when = !pressKnown(i) ? t("fact.no_time")
     : found(i) ? t("fact.found", { at: clock(since(i)) })
+    : sensed(i) ? t("fact.sensed", { at: clock(since(i)), source: tx("source", i.pressed_at.source), within: within(i.pressed_at.uncertainty_ms) })
     : told ? t("fact.corrected", { at: clock(since(i)), source: tx("source", i.pressed_at.source), within: within(i.pressed_at.uncertainty_ms) })
     : t("fact.pressed", { at: clock(since(i)), source: tx("source", i.pressed_at.source), within: within(i.pressed_at.uncertainty_ms) });
   const late = i.delay?.ms ?? 0;
@@ -196,9 +197,9 @@ function drawFacts(i) {
     ...fact(t("fact.when"), h("p", { class: pressKnown(i) && !told ? "" : "doubt" }, when),
       told && h("p", { class: "dim" }, t("fact.original", { at: clock(told.time), source: tx("source", told.source) })),
       h("p", { class: "dim" }, found(i) ? t("fact.noticed", { at: clock(i.received_at) }) : t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) && !found(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) + (roughly(i) ? ` (± ${within(i.pressed_at.uncertainty_ms)})` : "") : "")),
-    ...(found(i) ? [] : fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : t("fact.nobody")))),
-    ...(found(i) ? [] : fact(t("fact.presses"), String(i.presses))),
-    ...(found(i) ? [] : fact(t("fact.missing"), h("p", { class: i.missing.length ? "doubt" : "dim" }, i.missing.map((m) => tx("missing", m)).join(t("list.comma")) || t("fact.nothing_missing")))),
+    ...(found(i) || sensed(i) ? [] : fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : t("fact.nobody")))),
+    ...(found(i) || sensed(i) ? [] : fact(t("fact.presses"), String(i.presses))),
+    ...(found(i) || sensed(i) ? [] : fact(t("fact.missing"), h("p", { class: i.missing.length ? "doubt" : "dim" }, i.missing.map((m) => tx("missing", m)).join(t("list.comma")) || t("fact.nothing_missing")))),
     ...(device ? fact(t("fact.device"), device.last_heard ? h("p", {}, ticking(Date.parse(device.last_heard), "fact.heard")) : t("heard.never")) : []),
     ...(i.closed?.note ? fact(t("close.note"), h("p", { class: "note", dir: "auto" }, i.closed.note)) : []),
   );
@@ -212,7 +213,7 @@ function drawTimeline(id) {
         step.detail ? h("span", { class: "dim", dir: "auto" }, remark(step)) : null))));
 }
 
-const person = (by) => (by === "centre" ? t("by.centre") : by);
+const person = (by) => (by === "centre" ? t("by.centre") : by === "drill_end" ? t("by.drill_end") : by);
 
 // remark puts the centre's few words of detail into the page's language; the rest is
 // what somebody wrote.

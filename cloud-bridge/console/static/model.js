@@ -66,6 +66,10 @@ export const states = ["open", "acknowledged", "dispatched", "closed"];
 // found says that the centre found an incident itself: nobody has pressed a button.
 export const found = (i) => ["offline", "twin", "district_link_lost"].includes(i.kind);
 
+// sensed says that a box's own contact reported it: nobody has pressed a button, but
+// somebody is there.
+export const sensed = (i) => i.kind === "tamper";
+
 // heardState is never, ok, late, silent or, when the centre could not hear, unsure.
 export function heardState(device) {
   if (!device.last_heard) return "never";

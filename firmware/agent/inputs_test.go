@@ -1,0 +1,152 @@
+package agent_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"periph.io/x/conn/v3/gpio"
+
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// The fake's pins go where they are pulled.
+const withInputs = `inputs:
+  tamper: {line: T, active: high, pull: down}
+  mains: {line: M, active: high, pull: down}
+  battery-low: {line: B, active: high, pull: down}
+  test-key: {line: K, pull: none}
+`
+
+func (w *world) set(line string, l gpio.Level) { w.pins[line].EdgesChan <- l }
+
+// faults returns what the centre was told of faults of these codes.
+func (w *world) faults(codes ...string) (got []string) {
+	for _, f := range bodies[*wire.Fault](w) {
+		if slices.Contains(codes, f.Code) {
+			got = append(got, fmt.Sprint(f.Code, " ", f.Active))
+		}
+	}
+	return got
+}
+
+func TestInputsAreFaults(t *testing.T) {
+	inWorld(t, withInputs, func(w *world) {
+		time.Sleep(5 * time.Second)
+		w.set("T", gpio.High)
+		w.set("M", gpio.High)
+		time.Sleep(8 * time.Second)
+		if got := w.faults("tamper", "mains_lost"); !slices.Equal(got, []string{"tamper true"}) {
+			t.Errorf("after 8 s: %q", got)
+		}
+		time.Sleep(8 * time.Second)
+		w.set("B", gpio.High)
+		time.Sleep(20 * time.Second)
+		for _, n := range []string{"T", "M", "B"} {
+			w.set(n, gpio.Low)
+		}
+		time.Sleep(20 * time.Second)
+		want := []string{"tamper true", "mains_lost true", "battery_low true", "tamper false", "mains_lost false", "battery_low false"}
+		got := w.faults("tamper", "mains_lost", "battery_low")
+		if slices.Sort(got[min(4, len(got)):]); len(got) == 6 {
+			slices.Sort(want[4:])
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if n := len(bodies[*wire.AlarmRaised](w)); n != 0 {
+			t.Errorf("%d alarms that nobody pressed", n)
+		}
+	})
+}
+
+// presses returns for each press that the centre has: its alarm, by the order
+// in which they came, its number, and whether it is a drill.
+func (w *world) presses() (got []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	alarms := make(map[wire.AlarmID]int)
+	for seq := uint64(1); w.events[eventKey(wire.Alarm, seq)] != nil; seq++ {
+		e := w.events[eventKey(wire.Alarm, seq)]
+		switch b := e.Body.(type) {
+		case *wire.AlarmRaised:
+			if alarms[b.Alarm] == 0 {
+				alarms[b.Alarm] = len(alarms) + 1
+			}
+			got = append(got, fmt.Sprintf("%d.%d drill %v", alarms[b.Alarm], b.Press, e.Drill))
+		case *wire.AlarmCleared:
+			got = append(got, fmt.Sprintf("%d reset by %v drill %v", alarms[b.Alarm], b.By, e.Drill))
+		}
+	}
+	return got
+}
+
+func TestTheTestKeyMakesTestsOfPresses(t *testing.T) {
+	inWorld(t, withInputs, func(w *world) {
+		time.Sleep(5 * time.Second)
+		w.set("K", gpio.Low)
+		time.Sleep(100 * time.Millisecond)
+		w.press("P")
+		w.press("P")
+		w.set("K", gpio.High)
+		time.Sleep(100 * time.Millisecond)
+		if got := w.lamps(); got != "----" {
+			t.Errorf("after the test: %s, want ----", got)
+		}
+		w.press("P") // and this one means it
+		w.set("K", gpio.Low)
+		time.Sleep(100 * time.Millisecond)
+		w.press("P") // of the alarm that is latched
+		time.Sleep(5 * time.Second)
+		want := []string{"1.1 drill true", "1.2 drill true", "1 reset by drill_end drill true", "2.1 drill false", "2.2 drill false"}
+		if got := w.presses(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// A key that is forgotten in its switch, or was found turned at the start,
+// makes a drill of nobody's need.
+func TestAForgottenTestKey(t *testing.T) {
+	inWorld(t, withInputs, func(w *world) {
+		time.Sleep(5 * time.Second)
+		w.set("K", gpio.Low)
+		time.Sleep(time.Minute)
+		w.press("P")
+		time.Sleep(30 * time.Minute)
+		w.press("P")
+		w.off()
+		w.power() // the key is still turned
+		w.press("P")
+		time.Sleep(30 * time.Second)
+		want := []string{"1.1 drill true", "1 reset by drill_end drill true", "2.1 drill false", "2.2 drill false"}
+		if got := w.presses(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got := w.faults("test_key_stuck"); !slices.Equal(got, []string{"test_key_stuck true", "test_key_stuck true"}) {
+			t.Errorf("faults %q", got)
+		}
+	})
+}
+
+// A cut in the middle of a test leaves no latch for a real press to join.
+func TestATestThatEndsInAPowerCut(t *testing.T) {
+	inWorld(t, withInputs, func(w *world) {
+		w.link(false)
+		w.set("K", gpio.Low)
+		time.Sleep(100 * time.Millisecond)
+		w.press("P")
+		w.off()
+		w.set("K", gpio.High)
+		w.pins["K"].L = <-w.pins["K"].EdgesChan // nobody waits for it
+		w.power()
+		w.press("P")
+		w.link(true)
+		time.Sleep(30 * time.Second)
+		want := []string{"1.1 drill true", "1 reset by drill_end drill true", "2.1 drill false"}
+		if got := w.presses(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
