@@ -70,6 +70,13 @@ type Device struct {
 	ID   string `json:"id"`
 	Link Link   `json:"link"`
 	Gaps []Gap  `json:"gaps"`
+
+	Faults []Fault `json:"faults"`
+}
+
+// A Fault is one that stands.
+type Fault struct {
+	Code string `json:"code"`
 }
 
 // A Link says whether the centre can hear a device.

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/sim/scenario"
 )
 
@@ -25,6 +26,12 @@ func buttonLine(i int) string {
 		return first[i]
 	}
 	return fmt.Sprintf("EXP%d", i-len(first)) // an expander's
+}
+
+// inputLine returns the line of an input. Its wiring is that of a box that
+// tells of a cut wire as well: a contact to ground that opens.
+func inputLine(role string) string {
+	return map[string]string{config.Tamper: "GPIO16", config.Mains: "GPIO20", config.BatteryLow: "GPIO21", config.TestKey: "GPIO26"}[role]
 }
 
 // buttonLines returns the line of each button.
@@ -56,6 +63,13 @@ func configuration(id string, d scenario.Device, w wiring) ([]byte, error) {
 		}
 		c["buttons"] = buttons
 		c["lamps"] = map[string]any{"red": line(lineRed), "amber": line(lineAmber), "green": line(lineGreen)}
+	}
+	if len(d.Inputs) > 0 {
+		inputs := make(map[string]any)
+		for _, role := range d.Inputs {
+			inputs[role] = map[string]any{"line": inputLine(role), "active": "high", "pull": "up"}
+		}
+		c["inputs"] = inputs
 	}
 	if d.Siren {
 		c["siren"] = line(lineSiren)

@@ -11,10 +11,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/agent"
+	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/lampwatch"
 	"github.com/fengsui/fengsui/sim/ledger"
@@ -60,8 +62,9 @@ type Device struct {
 	finger  *reader   // nil: none
 	ports   []*tty.Port
 	buttons map[string]*contact
-	lying   chan struct{} // holds a token while no finger lies on the reader
-	quit    chan struct{} // closed by close
+	tripped map[string]bool // inputs, by role; guarded by mu
+	lying   chan struct{}   // holds a token while no finger lies on the reader
+	quit    chan struct{}   // closed by close
 	wg      sync.WaitGroup
 	supply  sync.Mutex // one change of the power at a time
 
@@ -205,6 +208,35 @@ func (d *Device) send(c child.Command) {
 	if err := json.NewEncoder(d.proc.stdin).Encode(c); err != nil {
 		d.log.Debug("command not sent", "err", err) // the process has just ended
 	}
+}
+
+// Trip trips an input, or restores it: a word of the scenario's verb "trip".
+func (d *Device) Trip(role string, tripped bool) error {
+	if !slices.Contains(d.Spec.Inputs, role) {
+		return fmt.Errorf("%w: %s has no input %q", ErrNoPart, d.ID, role)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	d.tripped[role] = tripped
+	if role == config.TestKey {
+		d.out.watch.Allow(lampwatch.Drill)
+	}
+	d.send(d.inputCommand(role))
+	d.log.Info("input", "role", role, "tripped", tripped)
+	d.changed()
+	return nil
+}
+
+// inputCommand drives an input's line as it is now. The caller holds d.mu.
+func (d *Device) inputCommand(role string) child.Command {
+	to := line.Low
+	if d.tripped[role] {
+		to = line.Open
+	}
+	return child.Command{Line: inputLine(role), Train: line.Contact(to)}
 }
 
 // apart is how long a reader stays free between two fingers.
@@ -353,6 +385,9 @@ func (d *Device) boot() error {
 		if c.closed {
 			d.send(child.Command{Line: d.lines[name], Train: line.Contact(line.Low)})
 		}
+	}
+	for _, role := range d.Spec.Inputs {
+		d.send(d.inputCommand(role))
 	}
 	if d.clock != "" {
 		d.send(child.Command{Clock: d.clock})

@@ -155,7 +155,7 @@ func (d *District) newDevice(id string, o Options, centreKey string, i uint64) (
 	dev := &Device{
 		ID: id, Spec: spec, log: o.Log.With("device", id), logPath: filepath.Join(o.Data, id+".log"),
 		spawn: d.spawn, starter: o.Starter, ledger: d.Ledger, changed: d.poke, lines: buttonLines(spec),
-		buttons: make(map[string]*contact), rng: rand.New(rand.NewPCG(o.Seed, i)), out: newOutputs(spec, mono.Now()),
+		buttons: make(map[string]*contact), tripped: make(map[string]bool), rng: rand.New(rand.NewPCG(o.Seed, i)), out: newOutputs(spec, mono.Now()),
 		lying: make(chan struct{}, 1), quit: make(chan struct{}), clock: spec.Clock,
 	}
 	dev.lying <- struct{}{}

@@ -20,6 +20,7 @@ type View struct {
 	Lamps   *Lamps            `json:"lamps"` // null without lamps
 	Siren   *bool             `json:"siren"` // sounds; null without one
 	Buttons map[string]Button `json:"buttons"`
+	Inputs  map[string]bool   `json:"inputs"`  // role → tripped
 	Fingers map[int]string    `json:"fingers"` // slot → officer; null without a reader
 	Officer string            `json:"officer"` // signed on, as the agent says
 	Queue   map[string]uint64 `json:"queue"`   // events that wait, by lane, as the agent says; null when it says nothing
@@ -74,7 +75,7 @@ func (d *Device) View() View {
 	now := mono.Now()
 	v := View{
 		ID: d.ID, Kind: d.Spec.Kind, Name: d.Spec.Name, Drill: d.Spec.Drill, Power: "off", Link: string(state), GPS: gps, Route: d.Spec.Drive != nil,
-		Buttons: make(map[string]Button), Fingers: maps.Clone(d.Spec.Fingers), Faults: []string{}, Crashes: d.crashes,
+		Buttons: make(map[string]Button), Inputs: make(map[string]bool), Fingers: maps.Clone(d.Spec.Fingers), Faults: []string{}, Crashes: d.crashes,
 	}
 	if v.Name == "" {
 		v.Name = d.ID
@@ -87,6 +88,9 @@ func (d *Device) View() View {
 	}
 	for name, b := range d.Spec.Buttons {
 		v.Buttons[name] = Button{b.Kind, b.Silent, d.buttons[name].closed}
+	}
+	for _, role := range d.Spec.Inputs {
+		v.Inputs[role] = d.tripped[role]
 	}
 	if len(d.Spec.Buttons) > 0 {
 		v.Lamps = lamps(d.out.watch.View(now), now)

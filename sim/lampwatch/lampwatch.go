@@ -265,7 +265,7 @@ const maxSpans = 4096
 
 // A Watcher follows the lamps of one box. It is not safe for concurrent use.
 type Watcher struct {
-	patterns []pattern
+	patterns []*pattern // those that the box may show
 	lit      uint8
 	cands    []candidate
 	spans    []Span
@@ -277,19 +277,27 @@ type Watcher struct {
 // that the box may show beside the plain one: a box without a silent button
 // shows no silent alarm.
 func New(at time.Duration, styles ...Style) *Watcher {
-	w := &Watcher{patterns: slices.DeleteFunc(patterns(), func(p pattern) bool {
-		return p.style != Plain && !slices.Contains(styles, p.style)
-	})}
+	w := new(Watcher)
+	w.Allow(append(styles, Plain)...)
 	w.spawn(at)
 	w.began = at
 	w.last = w.view()
 	return w
 }
 
+// Allow adds styles that the box may show from the next edge on.
+func (w *Watcher) Allow(styles ...Style) {
+	for _, p := range patterns() {
+		known := slices.ContainsFunc(w.patterns, func(q *pattern) bool { return q.style == p.style && q.shows == p.shows })
+		if slices.Contains(styles, p.style) && !known {
+			w.patterns = append(w.patterns, &p)
+		}
+	}
+}
+
 // spawn adds a candidate for every pattern that may begin with what is lit.
 func (w *Watcher) spawn(at time.Duration) {
-	for i := range w.patterns {
-		p := &w.patterns[i]
+	for _, p := range w.patterns {
 		known := slices.ContainsFunc(w.cands, func(c candidate) bool { return c.pattern == p && c.at == 0 && c.from == at })
 		if p.phases[0].lit == w.lit && !known {
 			w.cands = append(w.cands, candidate{pattern: p, since: at, from: at})

@@ -5,6 +5,7 @@
 //	GET  /devices/{id}                          one: lamps, queue, fix, power, link, officer
 //	POST /devices/{id}/button/{name}/press      a whole press of 200 ms
 //	POST /devices/{id}/button/{name}/release    the end of a held press
+//	POST /devices/{id}/input/{role}/trip|restore   tamper, mains, battery-low, test-key
 //	POST /devices/{id}/finger/{slot}            lays a finger for 700 ms; 0 or unknown: one that the reader does not know
 //	POST /devices/{id}/link/cut|restore|blackhole
 //	POST /devices/{id}/power/cut|restore
@@ -65,6 +66,7 @@ func New(d *district.District, log *slog.Logger) (*Panel, error) {
 	route(http.MethodGet, "/devices", p.devices)
 	route(http.MethodGet, "/devices/{id}", p.one(nil, func(*district.Device, *http.Request, options) error { return nil }))
 	route(http.MethodPost, "/devices/{id}/button/{name}/{verb}", p.one(words("bounce hold for"), pressed))
+	route(http.MethodPost, "/devices/{id}/input/{role}/{verb}", p.one(nil, tripped))
 	route(http.MethodPost, "/devices/{id}/finger/{slot}", p.one(words("for"), finger))
 	route(http.MethodPost, "/devices/{id}/link/{verb}", p.one(nil, linked))
 	route(http.MethodPost, "/devices/{id}/power/{verb}", p.one(nil, powered))
@@ -241,6 +243,23 @@ func pressed(d *district.Device, r *http.Request, o options) error {
 		return d.Release(name, o.bounce)
 	default:
 		return bad(http.StatusNotFound, "verb", verb, "press or release")
+	}
+}
+
+func tripped(d *district.Device, r *http.Request, _ options) error {
+	role := r.PathValue("role")
+	if !slices.Contains(d.Spec.Inputs, role) {
+		want := "one of " + list(d.Spec.Inputs)
+		if len(d.Spec.Inputs) == 0 {
+			want = "a device with inputs: " + d.ID + " has none"
+		}
+		return bad(http.StatusNotFound, "input", role, want)
+	}
+	switch verb := r.PathValue("verb"); verb {
+	case "trip", "restore":
+		return d.Trip(role, verb == "trip")
+	default:
+		return bad(http.StatusNotFound, "verb", verb, "trip or restore")
 	}
 }
 

@@ -49,6 +49,8 @@ func (p *player) expect(ctx context.Context, st *scenario.Step) error {
 		return p.expectLink(ctx, st, deadline)
 	case "track":
 		return p.expectTrack(ctx, st, deadline)
+	case "fault":
+		return p.expectFault(ctx, st, deadline)
 	}
 	return fmt.Errorf("play: no expectation %q", st.Expect)
 }
@@ -264,7 +266,7 @@ func ofKind(i *desk.Incident, kind *string) bool {
 	if kind != nil {
 		return i.Kind == *kind
 	}
-	return i.Kind != "offline" && i.Kind != "twin" && i.Kind != "district_link_lost"
+	return i.Kind != "offline" && i.Kind != "twin" && i.Kind != "district_link_lost" && i.Kind != "tamper"
 }
 
 func (p *player) expectLink(ctx context.Context, st *scenario.Step, deadline time.Duration) error {
@@ -282,6 +284,26 @@ func (p *player) expectLink(ctx context.Context, st *scenario.Step, deadline tim
 		return err
 	}
 	return unmet("the link of %s is %s", *st.Device, last)
+}
+
+func (p *player) expectFault(ctx context.Context, st *scenario.Step, deadline time.Duration) error {
+	var there []string
+	ok, err := poll(ctx, deadline, 200*time.Millisecond, func() (bool, error) {
+		devices, err := p.d.Desk.Devices(ctx)
+		for _, d := range devices {
+			if d.ID == *st.Device {
+				there = there[:0]
+				for _, f := range d.Faults {
+					there = append(there, f.Code)
+				}
+			}
+		}
+		return err == nil && slices.Contains(there, *st.Fault) == *st.Active, err
+	})
+	if ok || err != nil {
+		return err
+	}
+	return unmet("the desk has of %s the faults %v", *st.Device, there)
 }
 
 func (p *player) expectTrack(ctx context.Context, st *scenario.Step, deadline time.Duration) error {

@@ -203,6 +203,8 @@ func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
 		_, err = dev.Press(ctx, *st.Button, district.PressOptions{Bounce: is(st.Bounce), Hold: is(st.Hold), For: duration(st.For)})
 	case "release":
 		err = dev.Release(*st.Button, is(st.Bounce))
+	case "trip", "restore":
+		err = dev.Trip(*st.Input, st.Do == "trip")
 	case "finger":
 		_, err = dev.Finger(ctx, *st.Slot, duration(st.For))
 	case "link cut":

@@ -25,6 +25,8 @@ func verbs() map[string]rule {
 	return map[string]rule{
 		"press":           {words("device button"), words("bounce for hold")},
 		"release":         {words("device button"), words("bounce")},
+		"trip":            {words("device input"), nil},
+		"restore":         {words("device input"), nil},
 		"finger":          {words("device slot"), words("for")},
 		"link cut":        {words("device"), nil},
 		"link restore":    {words("device"), nil},
@@ -52,6 +54,7 @@ func expectations() map[string]rule {
 		"officer":           {words("device signed within"), words("officer")},
 		"link":              {words("device link within"), nil},
 		"track":             {words("device fixes within"), nil},
+		"fault":             {words("device fault active within"), nil},
 		"all events stored": {nil, words("within")},
 	}
 }
@@ -71,13 +74,13 @@ func fieldOf[T any](name string, p *T) field {
 func (s *Step) fields() []field {
 	return []field{
 		fieldOf("at", s.At), fieldOf("device", s.Device), fieldOf("button", s.Button), fieldOf("bounce", s.Bounce), fieldOf("hold", s.Hold),
-		fieldOf("for", s.For), fieldOf("slot", s.Slot),
+		fieldOf("for", s.For), fieldOf("input", s.Input), fieldOf("slot", s.Slot),
 		{"route", s.Route != nil, func() any { return s.Route }},
 		fieldOf("speed", s.Speed),
 		fieldOf("log", s.Log), fieldOf("by", s.By), fieldOf("unit", s.Unit), fieldOf("code", s.Code), fieldOf("note", s.Note),
 		fieldOf("kind", s.Kind), fieldOf("state", s.State), fieldOf("presses", s.Presses), fieldOf("silent", s.Silent),
 		fieldOf("drill", s.Drill), fieldOf("shows", s.Shows), fieldOf("style", s.Style), fieldOf("sounds", s.Sounds),
-		fieldOf("signed", s.Signed), fieldOf("link", s.Link), fieldOf("officer", s.Officer), fieldOf("fixes", s.Fixes), fieldOf("count", s.Count),
+		fieldOf("signed", s.Signed), fieldOf("link", s.Link), fieldOf("officer", s.Officer), fieldOf("fault", s.Fault), fieldOf("active", s.Active), fieldOf("fixes", s.Fixes), fieldOf("count", s.Count),
 		fieldOf("clock", s.Clock), fieldOf("source", s.Source), fieldOf("corrected", s.Corrected), fieldOf("dated", s.Dated),
 		fieldOf("within", s.Within),
 	}
@@ -247,7 +250,8 @@ func (c check) keys() {
 // hint says what a key is for.
 func hint(name string) string {
 	h, ok := map[string]string{
-		"device": "a device's id", "button": "a button's name", "slot": "a finger's slot, 0 for an unknown one",
+		"device": "a device's id", "button": "a button's name", "input": "tamper, mains, battery-low or test-key",
+		"fault": "a fault's code, such as mains_lost", "active": "true or false", "slot": "a finger's slot, 0 for an unknown one",
 		"route": "two or more places {lat, lon}", "log": "the path of a receiver's log", "unit": "the unit that comes",
 		"code": "real, false_alarm, test, drill, duplicate or unfounded", "within": "a duration such as 1s",
 		"shows": "idle, stored, centre_has, acknowledged, unit_coming or fault", "sounds": "true or false",
@@ -294,6 +298,8 @@ func (c check) names() {
 		c.bad("device", *st.Device, fmt.Sprintf("a device with %s: %s", part, why))
 	}
 	switch {
+	case st.Input != nil && !slices.Contains(d.Inputs, *st.Input):
+		without("the input "+*st.Input, "it is not in its inputs")
 	case st.Do == "finger" && d.Fingers == nil:
 		without("a fingerprint reader", "it has no fingers")
 	case slices.Contains([]string{"drive", "park", "lose fix", "replay"}, st.Do) && !d.GPS:

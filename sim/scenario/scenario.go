@@ -23,6 +23,7 @@
 //	  buttons:                         # name → button; an alarm-box has one or more
 //	    panic: {kind: panic}           # panic, fire or medical
 //	    hush: {kind: panic, silent: true}
+//	  inputs: [tamper, mains, battery-low, test-key]   # contacts that tell of the box itself; default none
 //	  siren: true                      # default false
 //	  fingers: {1: P-1001}             # a fingerprint reader: slot → officer
 //	  gps: true                        # a receiver; a patrol-car has one always
@@ -42,6 +43,8 @@
 //	do               needs                  takes
 //	press            device, button         bounce: true, for: 200ms, hold: true
 //	release          device, button         bounce: true
+//	trip             device, input
+//	restore          device, input
 //	finger           device, slot           for: 700ms
 //	link cut         device (or all)
 //	link restore     device (or all)
@@ -63,7 +66,10 @@
 // centre. press closes the button's contact and opens it again after for
 // (default 200ms), or keeps it closed until a release when hold is true; with
 // bounce the contact bounces for up to 20 ms at each change; a press that
-// follows another of the same button waits until that is over. finger lays a finger on the
+// follows another of the same button waits until that is over. trip opens the
+// box (input: tamper), takes its mains away (mains), drains its battery
+// (battery-low) or turns the technician's key (test-key); restore undoes that.
+// finger lays a finger on the
 // reader and lifts it after for; slot 0 is a finger that the reader does not
 // know. park stops a car where it is; lose fix blinds its receiver; replay
 // feeds the receiver's log of that path (relative to the scenario's file) at
@@ -88,6 +94,7 @@
 //	officer           device, signed, within    officer
 //	link              device, link, within
 //	track             device, fixes, within
+//	fault             device, fault, active, within
 //	all events stored                           within: 30s
 //
 // An expectation holds when it comes true in the time from at to at + within.
@@ -99,7 +106,7 @@
 // on; source, whose time of day dates the press (none, gnss, ntp, rtc, centre);
 // corrected, whether that is not what the device said; dated: 2s, that it is not
 // further than that from a press that there was. What the centre found itself is
-// none, unless kind is offline or twin. With count, exactly so many are all that, and count: 0 wants none for the
+// none, unless kind is offline, twin or tamper. With count, exactly so many are all that, and count: 0 wants none for the
 // whole of within. lamp wants the lamps to show idle, stored, centre_has,
 // acknowledged, unit_coming or fault, in the style plain, silent or drill where
 // given. siren wants it to sound (sounds: true) or not. officer wants the desk
@@ -107,7 +114,8 @@
 // since at, of that officer where given. link wants the centre to judge that it
 // hears the device (live), or that it does not (suspect, offline), that it never
 // did (never), or that it cannot tell (unsure). track wants at least so many fixes at
-// the desk since the timeline began. all events stored wants everything that
+// the desk since the timeline began. fault wants the desk to list a fault of that
+// code (active: true), or not to. all events stored wants everything that
 // was injected until at to be in the desk's database exactly once.
 package scenario
 
@@ -164,6 +172,7 @@ type Device struct {
 	Name    string            `yaml:"name" max:"64" want:"a name of at most 64 bytes"`
 	At      *Place            `yaml:"at"`
 	Buttons map[string]Button `yaml:"buttons"`
+	Inputs  []string          `yaml:"inputs" oneof:"tamper|mains|battery-low|test-key"`
 	Siren   bool              `yaml:"siren"`
 	Fingers map[int]string    `yaml:"fingers"` // slot → officer; nil: no reader
 	GPS     bool              `yaml:"gps"`
@@ -211,14 +220,15 @@ type Track struct {
 // A Step does one thing or expects one. Members that the file does not have are nil.
 type Step struct {
 	At     *Duration `yaml:"at" min:"0s" max:"24h"`
-	Do     string    `yaml:"do" oneof:"press|release|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
-	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|link|track|all events stored"`
+	Do     string    `yaml:"do" oneof:"press|release|trip|restore|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
+	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|link|track|fault|all events stored"`
 
 	Device *string   `yaml:"device"`
 	Button *string   `yaml:"button"`
 	Bounce *bool     `yaml:"bounce"`
 	Hold   *bool     `yaml:"hold"`
 	For    *Duration `yaml:"for" min:"1ms" max:"10m"`
+	Input  *string   `yaml:"input" oneof:"tamper|mains|battery-low|test-key"`
 	Slot   *int      `yaml:"slot" min:"0" max:"65535"`
 	Route  []Place   `yaml:"route" want:"two or more places {lat, lon}"`
 	Speed  *float64  `yaml:"speed" min:"0.1" max:"100000"`
@@ -230,7 +240,7 @@ type Step struct {
 	Clock  *string   `yaml:"clock" oneof:"right|free|in 1970|in 2080|hour ahead|hour behind"`
 
 	Within  *Duration `yaml:"within" min:"1ms" max:"24h"`
-	Kind    *string   `yaml:"kind" oneof:"panic|fire|medical|offline|twin"`
+	Kind    *string   `yaml:"kind" oneof:"panic|fire|medical|offline|twin|tamper"`
 	State   *string   `yaml:"state" oneof:"open|acknowledged|dispatched|closed"`
 	Presses *uint64   `yaml:"presses"`
 	Silent  *bool     `yaml:"silent"`
@@ -242,6 +252,8 @@ type Step struct {
 	Sounds  *bool     `yaml:"sounds"`
 	Signed  *string   `yaml:"signed" oneof:"on|off|refused"`
 	Link    *string   `yaml:"link" oneof:"never|live|suspect|offline|unsure"`
+	Fault   *string   `yaml:"fault" min:"1" max:"64" want:"a fault's code, such as mains_lost"`
+	Active  *bool     `yaml:"active"`
 	Fixes   *int      `yaml:"fixes" min:"1" max:"1000000"`
 
 	Source    *string   `yaml:"source" oneof:"none|gnss|ntp|rtc|centre"`

@@ -142,6 +142,17 @@ function card(v) {
     draws.push((v) => views.forEach(([name, b]) => b.draw(v.buttons[name])));
   }
 
+  const inputs = Object.keys(v.inputs).sort();
+  if (inputs.length) {
+    const row = el("div", { class: "switches" });
+    for (const role of inputs) {
+      const s = switchView(t(`input.${role}`), (state) => t(`input.${state}`), () => post(id, `input/${role}/restore`), () => post(id, `input/${role}/trip`));
+      row.append(s.e);
+      draws.push((v) => s.draw(v.inputs[role] ? `${role}.tripped` : `${role}.rests`, !v.inputs[role]));
+    }
+    root.append(row);
+  }
+
   if (v.fingers) {
     const pads = Object.entries(v.fingers).map(([slot, officer]) => el("button", { class: "finger", type: "button", title: t("finger.why"), onclick: () => post(id, `finger/${slot}`) }, svg(print), officer));
     pads.push(el("button", { class: "finger unknown", type: "button", title: t("finger.why"), onclick: () => post(id, "finger/unknown") }, svg(print), t("finger.unknown")));
