@@ -214,7 +214,7 @@ func (a *Agent) restore() error {
 // show makes the lamps tell the state: of the alarm that is least far on, where
 // several are latched.
 func (a *Agent) show() {
-	s := lamp.State{Fault: len(a.faults) > 0, Drill: true}
+	s := lamp.State{Fault: len(a.faults) > 0, Drilling: a.drilling(), Drill: true}
 	for _, p := range a.latches {
 		s.Drill = s.Drill && p.Drill
 	}

@@ -80,7 +80,7 @@ func (a *Agent) lampOutputs(ctx context.Context) lamp.Outputs {
 	}
 	if s := a.cfg.Siren; s != nil && a.ports.Siren != nil {
 		o.Siren = lamp.Output{Pin: a.ports.Siren, ActiveLow: s.Active == "low"}
-		o.SirenLimit = time.Duration(s.Limit)
+		o.Sounds = lamp.Rounds{Limit: time.Duration(s.Limit), Pause: time.Duration(s.Pause), Times: s.Rounds}
 	}
 	return o
 }

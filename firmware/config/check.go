@@ -15,6 +15,8 @@ import (
 
 const (
 	defaultSiren    = Duration(3 * time.Minute)
+	defaultPause    = Duration(10 * time.Minute)
+	defaultRounds   = 5
 	defaultGPSBaud  = 9600
 	defaultFPBaud   = 57600
 	defaultMinScore = 50
@@ -90,6 +92,12 @@ func (c *Config) defaults() {
 		s.Active = or(s.Active, "high")
 		if s.Limit == 0 {
 			s.Limit = defaultSiren
+		}
+		if s.Pause == 0 {
+			s.Pause = defaultPause
+		}
+		if s.Rounds == 0 {
+			s.Rounds = defaultRounds
 		}
 	}
 	if c.GPS != nil && c.GPS.Baud == 0 {

@@ -158,11 +158,14 @@ func (l Lamps) ByName() map[string]*Line {
 	return m
 }
 
-// Siren is the siren's driver.
+// Siren is the siren's driver. It sounds for limit, pauses, and sounds again
+// while an alarm is latched, rounds times in all.
 type Siren struct {
 	Line   string   `yaml:"line"`
 	Active string   `yaml:"active" oneof:"high|low"`
-	Limit  Duration `yaml:"limit" min:"1s" max:"15m"` // it pauses after sounding for so long
+	Limit  Duration `yaml:"limit" min:"1s" max:"15m"`
+	Pause  Duration `yaml:"pause" min:"1m" max:"24h"`
+	Rounds int      `yaml:"rounds" min:"1" max:"20"`
 }
 
 // GPS is a satellite receiver that speaks NMEA 0183.

@@ -157,6 +157,8 @@ func TestRefusals(t *testing.T) {
 		"key's hold":        {"data: /perm", "data: /perm\ninputs: {test-key: {line: K, hold: 1s}}", `c:4: field "inputs.test-key.hold": value "1s": want no hold here: the key counts as fast as a button does`},
 		"siren's line":      {"data: /perm", "data: /perm\nsiren: {line: R}", `c:4: field "siren.line": value "R": want a line that is not used by lamps.red.line`},
 		"siren's limit":     {"data: /perm", "data: /perm\nsiren: {line: S, limit: 1h}", `c:4: field "siren.limit": value "1h": want a duration from 1s to 15m`},
+		"siren's pause":     {"data: /perm", "data: /perm\nsiren: {line: S, pause: 1s}", `c:4: field "siren.pause": value "1s": want a duration from 1m to 24h`},
+		"siren's rounds":    {"data: /perm", "data: /perm\nsiren: {line: S, rounds: 0}", `c:4: field "siren.rounds": value "0": want an integer from 1 to 20`},
 		"a UART's line":     {"data: /perm", "data: /perm\nboard: rpi-zero-w\ngps: {}\nsiren: {line: GPIO15}", `c:6: field "siren.line": value "GPIO15": want a line that is not used by gps.port`},
 		"lamp missing":      {", green: {line: G}", "", `c:6: field "lamps": value "": want red, amber and green beside a button: the presser must see three things`},
 		"an output's role":  {"buttons: {panic: {line: A,", "board: sim\nbuttons: {siren: {", `c:6: field "buttons.siren.line": value "": want a GPIO line such as GPIO17, or a board that has one for this role`},

@@ -13,7 +13,7 @@ import (
 type Outputs struct {
 	Red, Amber, Green Output
 	Siren             Output
-	SirenLimit        time.Duration // it falls silent after so long; 0 stands for 3 minutes
+	Sounds            Rounds
 	// Failed, if set, is called by Run when a line cannot be driven, and with a
 	// nil error when it can again. The output is red, amber, green or siren.
 	Failed func(output string, err error)
@@ -25,16 +25,36 @@ type Output struct {
 	ActiveLow bool
 }
 
-const (
-	defaultLimit = 3 * time.Minute
-	// retry is how often lines that failed are tried again.
-	retry = time.Second
-)
+// Rounds are how the siren sounds while an alarm is latched: for Limit, then
+// again after each Pause, Times in all. EN 50131-1 lets a warning device sound
+// for 90 s to 15 min where no local rule says otherwise; the defaults are 3 min
+// of that, five times, each after 10 min of quiet in which people can talk.
+type Rounds struct {
+	Limit, Pause time.Duration // 0: the default
+	Times        int
+}
+
+func (r Rounds) withDefaults() Rounds {
+	if r.Limit <= 0 {
+		r.Limit = 3 * time.Minute
+	}
+	if r.Pause <= 0 {
+		r.Pause = 10 * time.Minute
+	}
+	if r.Times <= 0 {
+		r.Times = 5
+	}
+	return r
+}
+
+// retry is how often lines that failed are tried again.
+const retry = time.Second
 
 // A Driver drives the outputs. Make it with New.
 type Driver struct {
-	out Outputs
-	log *slog.Logger
+	out   Outputs
+	log   *slog.Logger
+	table *table
 
 	mu   sync.Mutex
 	want State
@@ -43,15 +63,14 @@ type Driver struct {
 	// Only touched by Run:
 	lit    uint8 // the lamps that are to be lit now
 	sounds bool
+	rounds int             // that have begun
 	failed map[string]bool // outputs whose failure was told
 }
 
 // New returns a driver that shows Idle once Run runs.
 func New(out Outputs, log *slog.Logger) *Driver {
-	if out.SirenLimit <= 0 {
-		out.SirenLimit = defaultLimit
-	}
-	return &Driver{out: out, log: log, wake: make(chan struct{}, 1), failed: make(map[string]bool)}
+	out.Sounds = out.Sounds.withDefaults()
+	return &Driver{out: out, log: log, table: shipped(), wake: make(chan struct{}, 1), failed: make(map[string]bool)}
 }
 
 // Show changes what is shown, at once. It may be called from any goroutine,
@@ -72,16 +91,16 @@ func (d *Driver) Show(s State) {
 // Run drives the outputs until ctx ends, then switches all of them off. It
 // returns nil.
 func (d *Driver) Run(ctx context.Context) error {
-	next := time.NewTimer(steady)    // the end of the phase that shows
-	silence := time.NewTimer(steady) // the end of the siren's time
-	again := time.NewTimer(steady)   // when to try failed lines again
+	next := time.NewTimer(steady)  // the end of the phase that shows
+	turn := time.NewTimer(steady)  // the end of a round of the siren, or of its pause
+	again := time.NewTimer(steady) // when to try failed lines again
 	defer next.Stop()
-	defer silence.Stop()
+	defer turn.Stop()
 	defer again.Stop()
 	defer d.set(0, false)
 	d.set(0, false)
 	var shown State
-	phases, i := pattern(shown.look()), 0
+	phases, i := d.phases(shown), 0
 	for {
 		again.Reset(steady)
 		if len(d.failed) > 0 {
@@ -92,8 +111,8 @@ func (d *Driver) Run(ctx context.Context) error {
 			return nil
 		case <-again.C:
 			d.set(d.lit, d.sounds)
-		case <-silence.C:
-			d.set(d.lit, false)
+		case <-turn.C:
+			d.turn(turn, shown)
 		case <-next.C:
 			i = (i + 1) % len(phases)
 			d.set(phases[i].lit, d.sounds)
@@ -105,17 +124,17 @@ func (d *Driver) Run(ctx context.Context) error {
 			loud := want.Siren && !want.Silent
 			sounds := d.sounds && loud
 			if loud && (!shown.Siren || shown.Silent || want.Press > shown.Press) {
-				sounds = true
-				silence.Reset(d.out.SirenLimit)
+				sounds, d.rounds = true, 1
+				turn.Reset(d.out.Sounds.Limit)
 			}
 			lit := d.lit
 			if want.look() != shown.look() {
-				phases, i = pattern(want.look()), 0
+				phases, i = d.phases(want), 0
 				lit = phases[0].lit
 				if want.Step != shown.Step && want.Step != Idle && lit&^d.lit == 0 {
 					// No new lamp: a dark gap shows that something changed.
 					lit, i = 0, len(phases)-1 // the first phase follows
-					next.Reset(gap)
+					next.Reset(time.Duration(d.table.Gap))
 				} else {
 					next.Reset(phases[0].lasts)
 				}
@@ -123,6 +142,24 @@ func (d *Driver) Run(ctx context.Context) error {
 			d.set(lit, sounds)
 			shown = want
 		}
+	}
+}
+
+// phases returns what shows a state.
+func (d *Driver) phases(s State) []phase {
+	return d.table.Patterns[d.table.pick(s.look())].phases()
+}
+
+// turn ends a round of the siren, or begins the next one.
+func (d *Driver) turn(t *time.Timer, shown State) {
+	switch r := d.out.Sounds; {
+	case d.sounds:
+		d.set(d.lit, false)
+		t.Reset(r.Pause)
+	case shown.Siren && !shown.Silent && d.rounds < r.Times:
+		d.rounds++
+		d.set(d.lit, true)
+		t.Reset(r.Limit)
 	}
 }
 

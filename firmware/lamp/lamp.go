@@ -9,18 +9,19 @@
 //	red, amber, green        a named unit is coming
 //
 // A silent alarm shows the same lamps in short flashes; a drill lets all of
-// them wink; a fault without an alarm flashes amber three times. A change of
-// step that lights no new lamp begins with a short dark gap, so that the
-// change itself is seen.
+// them wink; a fault without an alarm flashes amber three times, an exercise
+// that is on flashes green twice. A change of step that lights no new lamp
+// begins with a short dark gap, so that the change itself is seen. All of this
+// is data: patterns.yaml.
+//
+// The siren sounds for a while, pauses, and sounds again while the alarm is
+// latched, so many times and no more.
 //
 // The package decides nothing: whoever calls Show says what is true. It cannot
 // tell whether a lamp glows, only whether its line could be driven.
 package lamp
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // A Step is how far an alarm has come.
 type Step uint8
@@ -47,77 +48,29 @@ func (s Step) String() string {
 type State struct {
 	Step   Step
 	Silent bool // discreet: short flashes, and never the siren
-	Drill  bool
+	Drill  bool // the alarm belongs to an exercise
 	Fault  bool // shown only while Step is Idle
-	Siren  bool // sound it, within its limit
-	// Press counts presses: while Siren is set, one more sounds the siren anew
-	// for its whole limit.
+	// Drilling says that an exercise is on: who presses takes part in it. It is
+	// shown only while Step is Idle.
+	Drilling bool
+	Siren    bool // sound it, within its limits
+	// Press counts presses: while Siren is set, one more sounds the siren anew,
+	// from its first round.
 	Press uint64
 }
 
 // A look is the part of a state that the lamps tell.
 type look struct {
-	step                 Step
-	silent, drill, fault bool
+	step            Step
+	silent, drill   bool
+	fault, drilling bool
 }
 
 // look leaves out what does not show, so that a change of it disturbs no
 // pattern.
 func (s State) look() look {
 	if s.Step == Idle {
-		return look{fault: s.Fault}
+		return look{fault: s.Fault, drilling: s.Drilling}
 	}
 	return look{step: s.Step, silent: s.Silent, drill: s.Drill && !s.Silent}
 }
-
-// Lamps in a pattern.
-const (
-	red = 1 << iota
-	amber
-	green
-)
-
-// A phase lights some lamps for a while; a pattern repeats its phases.
-type phase struct {
-	lit   uint8
-	lasts time.Duration
-}
-
-const steady = time.Hour
-
-// pattern returns the phases that show s.
-func pattern(s look) []phase {
-	var bar []phase
-	switch {
-	case s.step == Stored:
-		bar = []phase{{red, steady}}
-	case s.step == CentreHas:
-		bar = []phase{{red | amber, 500 * time.Millisecond}, {red, 500 * time.Millisecond}}
-	case s.step == Acknowledged:
-		bar = []phase{{red | amber, steady}}
-	case s.step == UnitComing:
-		bar = []phase{{red | amber | green, steady}}
-	case s.fault:
-		const on, off = 80 * time.Millisecond, 160 * time.Millisecond
-		return []phase{{amber, on}, {0, off}, {amber, on}, {0, off}, {amber, on}, {0, 4*time.Second - 3*on - 2*off}}
-	default:
-		return []phase{{0, steady}}
-	}
-	switch {
-	case s.silent && s.step == CentreHas:
-		// Amber comes with every other flash: the blink, slowed down.
-		return []phase{{red | amber, flash}, {0, 4*time.Second - flash}, {red, flash}, {0, 4*time.Second - flash}}
-	case s.silent:
-		return []phase{{bar[0].lit, flash}, {0, 4*time.Second - flash}}
-	case s.drill && s.step == CentreHas:
-		return append(bar, phase{red | amber, 500 * time.Millisecond}, phase{red, 400 * time.Millisecond}, phase{0, 100 * time.Millisecond})
-	case s.drill:
-		return []phase{{bar[0].lit, 1900 * time.Millisecond}, {0, 100 * time.Millisecond}}
-	}
-	return bar
-}
-
-const (
-	flash = 60 * time.Millisecond
-	gap   = 80 * time.Millisecond
-)

@@ -84,7 +84,7 @@ func all(b *board) lamp.Outputs {
 	return lamp.Outputs{
 		Red: lamp.Output{Pin: &pin{b: b, name: "red"}}, Amber: lamp.Output{Pin: &pin{b: b, name: "amber", low: true}, ActiveLow: true},
 		Green: lamp.Output{Pin: &pin{b: b, name: "green"}}, Siren: lamp.Output{Pin: &pin{b: b, name: "siren"}},
-		SirenLimit: 3 * time.Minute,
+		Sounds: lamp.Rounds{Limit: 3 * time.Minute, Pause: 10 * time.Minute, Times: 2},
 	}
 }
 
@@ -197,6 +197,33 @@ func TestWaveforms(t *testing.T) {
 			time.Sleep(8 * time.Minute)
 			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 3})
 		}, "0s red+ 0s siren+ 5m0s siren- 10m0s siren+ 13m0s siren-"},
+		"the siren pauses, and sounds again": {time.Hour, func(d *lamp.Driver) {
+			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 1})
+		}, "0s red+ 0s siren+ 3m0s siren- 13m0s siren+ 16m0s siren-"},
+		"one more press begins its rounds anew": {50 * time.Minute, func(d *lamp.Driver) {
+			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 1})
+			time.Sleep(14 * time.Minute)
+			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 2})
+		}, "0s red+ 0s siren+ 3m0s siren- 13m0s siren+ 17m0s siren- 27m0s siren+ 30m0s siren-"},
+		"no round after the reset": {time.Hour, func(d *lamp.Driver) {
+			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 1})
+			time.Sleep(5 * time.Minute)
+			d.Show(lamp.State{})
+		}, "0s red+ 0s siren+ 3m0s siren- 5m0s red-"},
+		"no round of what is silent now": {time.Hour, func(d *lamp.Driver) {
+			d.Show(lamp.State{Step: lamp.UnitComing, Siren: true, Press: 1})
+			time.Sleep(5 * time.Minute)
+			d.Show(lamp.State{Step: lamp.UnitComing, Press: 1})
+		}, "0s red+ 0s amber+ 0s green+ 0s siren+ 3m0s siren-"},
+		"a reset within a round, then another alarm": {10 * time.Minute, func(d *lamp.Driver) {
+			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 1})
+			time.Sleep(time.Minute)
+			d.Show(lamp.State{})
+			time.Sleep(time.Minute)
+			d.Show(lamp.State{Step: lamp.Stored, Siren: true, Press: 1})
+		}, "0s red+ 0s siren+ 1m0s red- 1m0s siren- 2m0s red+ 2m0s siren+ 5m0s siren-"},
+		"an exercise is on": {4300 * time.Millisecond, func(d *lamp.Driver) { d.Show(lamp.State{Drilling: true, Fault: true}) }, "0s green+ 80ms green- 240ms green+ 320ms green- 4s green+ 4.08s green- 4.24s green+"},
+		"an alarm in it":    {time.Second, func(d *lamp.Driver) { d.Show(lamp.State{Drilling: true, Step: lamp.Stored}) }, "0s red+"},
 		"siren stops at reset": {time.Minute, func(d *lamp.Driver) {
 			d.Show(lamp.State{Step: lamp.Stored, Siren: true})
 			time.Sleep(time.Second)
@@ -211,14 +238,15 @@ func TestWaveforms(t *testing.T) {
 	}
 }
 
-// Without a limit of its own, the siren still has one.
+// Without limits of its own, the siren still has them: 15 minutes in all.
 func TestTheSirenAlwaysHasALimit(t *testing.T) {
 	got := run(t, func(b *board) lamp.Outputs {
 		o := all(b)
-		o.SirenLimit = 0
+		o.Sounds = lamp.Rounds{}
 		return o
-	}, time.Hour-time.Minute, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.Stored, Siren: true}) })
-	if got != "0s red+ 0s siren+ 3m0s siren-" {
+	}, 24*time.Hour, func(d *lamp.Driver) { d.Show(lamp.State{Step: lamp.Stored, Siren: true}) })
+	want := "0s red+ 0s siren+ 3m0s siren- 13m0s siren+ 16m0s siren- 26m0s siren+ 29m0s siren- 39m0s siren+ 42m0s siren- 52m0s siren+ 55m0s siren-"
+	if got != want {
 		t.Errorf("got %s", got)
 	}
 }

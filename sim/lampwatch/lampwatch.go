@@ -23,6 +23,7 @@ const (
 	Acknowledged Shows = "acknowledged" // red, amber: a person has taken it
 	UnitComing   Shows = "unit_coming"  // red, amber, green: a named unit is coming
 	Fault        Shows = "fault"        // amber flashes three times: a fault, and no alarm
+	DrillMode    Shows = "drill_mode"   // green flashes twice: whoever presses now takes part in an exercise
 	Unknown      Shows = "unknown"      // none of the promised patterns
 )
 
@@ -91,6 +92,7 @@ func patterns() []pattern {
 			{Amber, 80 * time.Millisecond},
 			{0, period - 560*time.Millisecond},
 		}},
+		{DrillMode, Plain, []phase{{Green, 80 * time.Millisecond}, {0, 160 * time.Millisecond}, {Green, 80 * time.Millisecond}, {0, period - 320*time.Millisecond}}},
 	}
 	for _, s := range []struct {
 		shows Shows
@@ -246,7 +248,7 @@ func (p pattern) lamp(bit uint8) string {
 		return Off
 	case off == 0:
 		return Steady
-	case p.style == Silent || p.shows == Fault:
+	case p.style == Silent || p.shows == Fault || p.shows == DrillMode:
 		return Flashing
 	case p.style == Drill && (p.shows != CentreHas || bit == Red):
 		return Winking

@@ -94,6 +94,7 @@ func TestFaultAndLampWords(t *testing.T) {
 			red, amber, green string
 		}{
 			{lamp.State{Fault: true}, lampwatch.Off, lampwatch.Flashing, lampwatch.Off},
+			{lamp.State{Drilling: true}, lampwatch.Off, lampwatch.Off, lampwatch.Flashing},
 			{lamp.State{Step: lamp.CentreHas}, lampwatch.Steady, lampwatch.Blinking, lampwatch.Off},
 			{lamp.State{Step: lamp.CentreHas, Drill: true}, lampwatch.Winking, lampwatch.Blinking, lampwatch.Off},
 			{lamp.State{Step: lamp.UnitComing, Drill: true}, lampwatch.Winking, lampwatch.Winking, lampwatch.Winking},

@@ -108,7 +108,7 @@
 // further than that from a press that there was. What the centre found itself is
 // none, unless kind is offline, twin or tamper. With count, exactly so many are all that, and count: 0 wants none for the
 // whole of within. lamp wants the lamps to show idle, stored, centre_has,
-// acknowledged, unit_coming or fault, in the style plain, silent or drill where
+// acknowledged, unit_coming, fault or drill_mode, in the style plain, silent or drill where
 // given. siren wants it to sound (sounds: true) or not. officer wants the desk
 // to have an event of a sign-on, sign-off or refusal (signed: on, off, refused)
 // since at, of that officer where given. link wants the centre to judge that it
@@ -247,7 +247,7 @@ type Step struct {
 	Drill   *bool     `yaml:"drill"`
 	Officer *string   `yaml:"officer"`
 	Count   *int      `yaml:"count" min:"0" max:"1000000"`
-	Shows   *string   `yaml:"shows" oneof:"idle|stored|centre_has|acknowledged|unit_coming|fault"`
+	Shows   *string   `yaml:"shows" oneof:"idle|stored|centre_has|acknowledged|unit_coming|fault|drill_mode"`
 	Style   *string   `yaml:"style" oneof:"plain|silent|drill"`
 	Sounds  *bool     `yaml:"sounds"`
 	Signed  *string   `yaml:"signed" oneof:"on|off|refused"`

@@ -109,7 +109,7 @@ function card(v) {
     el("div", { class: "head" }, el("h3", {}, v.name), el("code", {}, id), v.drill ? el("span", { class: "tag" }, t("drill")) : null, touch));
   draws.push((v) => {
     root.dataset.power = v.power;
-    root.dataset.alarm = Boolean(v.lamps && !["idle", "fault", "unknown"].includes(v.lamps.shows));
+    root.dataset.alarm = Boolean(v.lamps && !["idle", "fault", "drill_mode", "unknown"].includes(v.lamps.shows));
     touch.dataset.on = v.desk;
     touch.lastChild.textContent = t(v.desk ? "touch" : "notouch");
   });
