@@ -16,6 +16,7 @@ package agent
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -151,6 +152,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
+
+	a.log.Info("running", "key", hex.EncodeToString(a.key.Public().(ed25519.PublicKey)), "version", a.opt.Version,
+		"stream", a.spool.Stream(), "boot", a.spool.Boot(), "up", a.clock.Mono())
 
 	var parts sync.WaitGroup
 	start := func(name string, run func(context.Context) error) {

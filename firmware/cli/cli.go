@@ -35,6 +35,7 @@ const usage = `usage: fengsui COMMAND
                             list the events that wait in a spool
   spool check (--config FILE | FILE)
                             read all of a spool and say whether it is in order
+  boot --config FILE        be process 1 of an image (board image): run the device and what it needs
   version                   print the version
 `
 
@@ -91,6 +92,8 @@ func run(ctx context.Context, version string, args []string, std streams) error 
 		return decodeGPS(rest, std)
 	case "spool":
 		return lookAtSpool(rest, std)
+	case "boot":
+		return bootImage(ctx, rest, std)
 	case "version":
 		if err := none(rest); err != nil {
 			return err

@@ -353,6 +353,9 @@ func (s *session) ack(a *wire.Ack) {
 			waits = waits || w.Oldest < w.Next
 		}
 	}
+	if !u.Status().Heard {
+		u.log.Info("the centre answers", "server", u.Status().Server)
+	}
 	u.change(func(st *Status) { st.Heard, st.LastAck = true, now })
 	if moved || !waits {
 		s.progress = now

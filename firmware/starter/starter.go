@@ -1,0 +1,66 @@
+// Package starter is process 1 of an image: it brings the network up, runs the
+// firmware as a child, and starts it again when it ends or hangs. It speaks the
+// part of systemd's notification protocol that the firmware knows (sd_notify(3):
+// READY=1, WATCHDOG=1, STOPPING=1), so that the firmware is the same under both.
+//
+// It mounts no file system but the boot partition for a moment (the image's own
+// init did), opens no port, and has no shell. It stores nothing of the device's
+// work: the firmware does.
+package starter
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/config"
+)
+
+// Options say what an image is made of.
+type Options struct {
+	Self          string // path of the firmware's program
+	ConfigPath    string
+	Config        *config.Config
+	BootPartition string // its device; "": none
+	Programs      string // the folder of the image's other programs
+	Log           *slog.Logger
+}
+
+const (
+	// startLimit is how long the firmware may take until it says that it is
+	// ready; checking a full spool of a slow card takes a while.
+	startLimit = 5 * time.Minute
+	// feedLimit is how long the firmware may be silent after that.
+	feedLimit = 30 * time.Second
+	// respawn is the pause before a program that ended is started again.
+	respawn = time.Second
+)
+
+// Run runs the image until ctx ends, then ends its programs.
+func Run(ctx context.Context, o Options) error {
+	signal.Ignore(syscall.SIGHUP) // gokrazy's DHCP client tells process 1 of new addresses so
+	c := &children{pids: make(map[int]bool)}
+	var programs sync.WaitGroup
+	programs.Go(func() { c.reap(ctx) })
+	for _, p := range o.programs() {
+		p.children, p.out = c, os.Stderr
+		programs.Go(func() { p.supervise(ctx, o.Log.With("program", p.name)) })
+	}
+	programs.Wait()
+	return nil
+}
+
+// programs returns what is to run.
+func (o Options) programs() []program {
+	return []program{
+		{name: "dhcp", path: o.Programs + "/dhcp"},
+		{
+			name: "fengsui", path: o.Self, args: []string{"run", "--config", o.ConfigPath},
+			startLimit: startLimit, feedLimit: feedLimit,
+		},
+	}
+}
