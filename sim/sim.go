@@ -59,13 +59,14 @@ var districtYAML []byte
 const (
 	deviceChild = "__device"
 	centreChild = "__centre"
+	boardChild  = "__board"
 	checkChild  = "__check" // of a spool, started by a device
 )
 
 // IsChild reports whether arguments (without the program's name) are those of a
 // child process: a test binary that runs districts passes them to Run.
 func IsChild(args []string) bool {
-	return len(args) > 0 && slices.Contains([]string{deviceChild, centreChild, checkChild}, args[0])
+	return len(args) > 0 && slices.Contains([]string{deviceChild, boardChild, centreChild, checkChild}, args[0])
 }
 
 var (
@@ -88,6 +89,8 @@ func Run(ctx context.Context, version string, args []string, stdin io.Reader, st
 				return 1
 			}
 			return child.Device(ctx, version, []string{self, checkChild}, args[1:], stdin, stdout, stderr)
+		case boardChild:
+			return child.Board(ctx, args[1:], stdin, stdout, stderr)
 		case checkChild:
 			return spool.CheckMain(args[len(args)-1], stderr)
 		}

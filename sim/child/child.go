@@ -41,7 +41,9 @@ type Command struct {
 // A Report is one line of a device's output: an edge of an output, or the
 // agent's status when it has changed.
 type Report struct {
-	At     time.Duration `json:"at"` // of package mono, nanoseconds
+	At     time.Duration `json:"at"`              // of package mono, nanoseconds
+	Began  bool          `json:"began,omitempty"` // an agent started then; its status comes along
+	Key    string        `json:"key,omitempty"`   // of an agent that made its own, in hexadecimal digits
 	Line   string        `json:"line,omitempty"`
 	High   bool          `json:"high,omitempty"`
 	Status *agent.Status `json:"status,omitempty"`
@@ -195,7 +197,8 @@ func status(ctx context.Context, a *agent.Agent, began time.Duration, out *repor
 		if s.Stream == "" {
 			continue
 		}
-		if !up {
+		first := !up
+		if first {
 			up = true
 			tick.Reset(statusEvery)
 		} else {
@@ -206,7 +209,7 @@ func status(ctx context.Context, a *agent.Agent, began time.Duration, out *repor
 		if !reflect.DeepEqual(s, told) {
 			told = s
 			s.FixAge = age
-			out.tell(Report{At: began, Status: &s})
+			out.tell(Report{At: began, Began: first, Status: &s})
 		}
 	}
 }

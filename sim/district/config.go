@@ -9,6 +9,7 @@ import (
 
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/sim/scenario"
+	"github.com/fengsui/fengsui/sim/virtboard"
 )
 
 // The lines of every device's outputs; buttons take those of buttonLine.
@@ -38,9 +39,21 @@ func inputLine(role string) string {
 func buttonLines(d scenario.Device) map[string]string {
 	lines := make(map[string]string)
 	for i, name := range slices.Sorted(maps.Keys(d.Buttons)) {
-		lines[name] = buttonLine(i)
+		if d.Virtual() {
+			lines[name] = virtboard.LineName([]int{4, 0, 1}[i])
+		} else {
+			lines[name] = buttonLine(i)
+		}
 	}
 	return lines
+}
+
+// outputLines returns the lines of red, amber, green and the siren.
+func outputLines(d scenario.Device) (red, amber, green, siren string) {
+	if d.Virtual() {
+		return virtboard.LineName(5), virtboard.LineName(6), virtboard.LineName(7), virtboard.LineName(2)
+	}
+	return lineRed, lineAmber, lineGreen, lineSiren
 }
 
 // A wiring is what the configuration says of the world around a device.
@@ -56,13 +69,19 @@ func configuration(id string, d scenario.Device, w wiring) ([]byte, error) {
 		"device": id, "profile": d.Kind, "data": w.data, "drill": d.Drill,
 		"centre": map[string]any{"servers": []string{"mqtt://" + w.server}, "key": w.centreKey},
 	}
+	red, amber, green, siren := outputLines(d)
+	active, pull := "low", "up"
+	if d.Virtual() {
+		c["board"] = d.Board
+		active, pull = "high", "none"
+	}
 	if len(d.Buttons) > 0 {
 		lines, buttons := buttonLines(d), make(map[string]any)
 		for name, b := range d.Buttons {
-			buttons[name] = map[string]any{"line": lines[name], "active": "low", "pull": "up", "kind": b.Kind, "silent": b.Silent}
+			buttons[name] = map[string]any{"line": lines[name], "active": active, "pull": pull, "kind": b.Kind, "silent": b.Silent}
 		}
 		c["buttons"] = buttons
-		c["lamps"] = map[string]any{"red": line(lineRed), "amber": line(lineAmber), "green": line(lineGreen)}
+		c["lamps"] = map[string]any{"red": line(red), "amber": line(amber), "green": line(green)}
 	}
 	if len(d.Inputs) > 0 {
 		inputs := make(map[string]any)
@@ -72,7 +91,7 @@ func configuration(id string, d scenario.Device, w wiring) ([]byte, error) {
 		c["inputs"] = inputs
 	}
 	if d.Siren {
-		c["siren"] = line(lineSiren)
+		c["siren"] = line(siren)
 	}
 	if d.GPS {
 		c["gps"] = map[string]any{"port": w.gps}

@@ -49,7 +49,9 @@ type Device struct {
 	ID   string
 	Spec scenario.Device
 
-	config  string // path of its configuration
+	args    []string    // of its process
+	sockets string      // folder of a virtual board's; "": none
+	key     chan string // gets the public key that a virtual board has made
 	log     *slog.Logger
 	logPath string
 	spawn   *spawner
@@ -286,6 +288,9 @@ func (d *Device) Park() error { return d.feed(func() error { d.gps.park(); retur
 
 // SetClock sets its system clock: a word of the scenario's verb "set clock".
 func (d *Device) SetClock(word string) error {
+	if d.Spec.Virtual() {
+		return fmt.Errorf("%w: %s has a clock of its own", ErrNoPart, d.ID)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -375,7 +380,7 @@ func (d *Device) boot() error {
 			return err
 		}
 	}
-	p, err := d.spawn.start(d.starter("__device", "--config", d.config), d.logPath, d.read)
+	p, err := d.spawn.start(d.starter(d.args[0], d.args[1:]...), d.logPath, d.read)
 	if err != nil {
 		d.power = false
 		return err
@@ -430,15 +435,20 @@ func (d *Device) mind(p *process) {
 
 // read takes a process's reports until its output ends.
 func (d *Device) read(out io.Reader) {
-	began := false
 	for dec := json.NewDecoder(bufio.NewReader(out)); ; {
 		var r child.Report
 		if err := dec.Decode(&r); err != nil {
 			_, _ = io.Copy(io.Discard, out) // a killed process leaves half a line
 			return
 		}
-		if r.Status != nil && !began {
-			began = true
+		if r.Key != "" {
+			select {
+			case d.key <- r.Key:
+			default: // it is known already
+			}
+		}
+		if r.Began {
+			d.ledger.RunEnded(d.ID, r.At) // of one that the board itself started again
 			d.ledger.RunBegan(ledger.Run{Device: d.ID, Began: r.At, Stream: r.Status.Stream, Boot: r.Status.Boot})
 		}
 		d.mu.Lock()
@@ -521,6 +531,9 @@ func (d *Device) close(giveUp <-chan struct{}) error {
 	}
 	for _, port := range d.ports {
 		err = errors.Join(err, port.Close())
+	}
+	if d.sockets != "" {
+		err = errors.Join(err, os.RemoveAll(d.sockets))
 	}
 	if d.finger != nil {
 		d.finger.wait()

@@ -46,8 +46,12 @@ type Options struct {
 	Keep      int                // entries of a kind in the ledger; 0: all
 	Centre    child.Main         // the centre's program, for its key; serve runs in a child
 	Starter   Starter            // of the children
+	Image     Imager             // of virtual boards; nil: there are none
 	Log       *slog.Logger
 }
+
+// An Imager builds the image of a board with a configuration.
+type Imager func(ctx context.Context, board string, config []byte, out string) error
 
 // A District is a running district. Make it with Start.
 type District struct {
@@ -99,7 +103,7 @@ func Start(ctx context.Context, o Options) (_ *District, err error) {
 	}
 	keys := make(map[string]string)
 	for i, id := range slices.Sorted(maps.Keys(o.Devices)) {
-		dev, pub, err := d.newDevice(id, o, key, uint64(i))
+		dev, pub, err := d.newDevice(ctx, id, o, key, uint64(i))
 		if err != nil {
 			return nil, err
 		}
@@ -145,18 +149,14 @@ func centreKey(ctx context.Context, main child.Main, data string) (string, error
 
 // newDevice makes a device's folder, key, configuration and surroundings. It
 // has no power yet.
-func (d *District) newDevice(id string, o Options, centreKey string, i uint64) (_ *Device, pub string, err error) {
+func (d *District) newDevice(ctx context.Context, id string, o Options, centreKey string, i uint64) (_ *Device, pub string, err error) {
 	spec := o.Devices[id]
 	dir := filepath.Join(o.Data, id)
-	key, err := agent.LoadOrCreateKey(dir)
-	if err != nil {
-		return nil, "", fmt.Errorf("district: %s: %w", id, err)
-	}
 	dev := &Device{
 		ID: id, Spec: spec, log: o.Log.With("device", id), logPath: filepath.Join(o.Data, id+".log"),
 		spawn: d.spawn, starter: o.Starter, ledger: d.Ledger, changed: d.poke, lines: buttonLines(spec),
 		buttons: make(map[string]*contact), tripped: make(map[string]bool), rng: rand.New(rand.NewPCG(o.Seed, i)), out: newOutputs(spec, mono.Now()),
-		lying: make(chan struct{}, 1), quit: make(chan struct{}), clock: spec.Clock,
+		key: make(chan string, 1), lying: make(chan struct{}, 1), quit: make(chan struct{}), clock: spec.Clock,
 	}
 	dev.lying <- struct{}{}
 	d.devices[id] = dev // so that it is closed when the rest fails
@@ -197,13 +197,23 @@ func (d *District) newDevice(id string, o Options, centreKey string, i uint64) (
 		w.reader = p.Path()
 		dev.finger = newReader(slices.Sorted(maps.Keys(spec.Fingers)), p)
 	}
+	if spec.Virtual() {
+		pub, err = dev.makeBoard(ctx, o, w)
+		return dev, pub, err
+	}
+	key, err := agent.LoadOrCreateKey(dir)
+	if err != nil {
+		return nil, "", fmt.Errorf("district: %s: %w", id, err)
+	}
 	yaml, err := configuration(id, spec, w)
 	if err != nil {
 		return nil, "", err
 	}
-	if dev.config, err = writeFile(o.Data, id+".yaml", yaml); err != nil {
+	path, err := writeFile(o.Data, id+".yaml", yaml)
+	if err != nil {
 		return nil, "", err
 	}
+	dev.args = []string{"__device", "--config", path}
 	return dev, hex.EncodeToString(key.Public().(ed25519.PublicKey)), nil
 }
 

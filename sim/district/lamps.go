@@ -10,6 +10,8 @@ import (
 
 // outputs follows what a device's output lines do. Its owner locks.
 type outputs struct {
+	lamp  map[string]uint8 // line → bit
+	horn  string           // the siren's line
 	watch *lampwatch.Watcher
 	lit   uint8
 	last  time.Duration // of the newest edge
@@ -35,18 +37,23 @@ func newOutputs(d scenario.Device, at time.Duration) *outputs {
 	if d.Drill {
 		styles = append(styles, lampwatch.Drill)
 	}
-	return &outputs{watch: lampwatch.New(at, styles...), last: at}
+	red, amber, green, siren := outputLines(d)
+	return &outputs{
+		lamp:  map[string]uint8{red: lampwatch.Red, amber: lampwatch.Amber, green: lampwatch.Green},
+		horn:  siren,
+		watch: lampwatch.New(at, styles...), last: at,
+	}
 }
 
 // edge takes a report of an output line.
 func (o *outputs) edge(r child.Report) {
 	at := max(r.At, o.last)
 	o.last = at
-	if r.Line == lineSiren {
+	if r.Line == o.horn {
 		o.siren = append(trim(o.siren), sirenEdge{at, r.High})
 		return
 	}
-	bit := map[string]uint8{lineRed: lampwatch.Red, lineAmber: lampwatch.Amber, lineGreen: lampwatch.Green}[r.Line]
+	bit := o.lamp[r.Line]
 	if r.High {
 		o.lit |= bit
 	} else {

@@ -110,6 +110,12 @@ func (d *Device) Validate(r *strictyaml.Report) {
 			r.Add(at, o, "an officer's id of 1 to 64 bytes")
 		}
 	}
+	if d.Virtual() && len(d.Buttons) > 3 {
+		r.Add("buttons", len(d.Buttons), "three buttons at most on the virtual board")
+	}
+	if d.Virtual() && d.Clock != "" && d.Clock != "right" {
+		r.Add("clock", d.Clock, "none on the virtual board: its clock cannot be set")
+	}
 	if d.Drive != nil && !d.GPS {
 		r.Add("drive", "", "a drive only where there is a receiver: gps: true")
 	}

@@ -32,6 +32,8 @@
 //	  track: {batch: 60, close_after: 5s, still_every: 30s}
 //	  health: 30s                      # between heartbeats
 //	  clock: in 1970                   # its system clock, see set clock; default right
+//	  board: virt                      # the very image, on QEMU's virtual board; default sim, a process. It has three
+//	                                   # buttons at most, and its clock cannot be set
 //
 // # A step
 //
@@ -181,7 +183,11 @@ type Device struct {
 	Track   Track             `yaml:"track"`
 	Health  Duration          `yaml:"health" min:"5s" max:"10m"`
 	Clock   string            `yaml:"clock" oneof:"right|free|in 1970|in 2080|hour ahead|hour behind"`
+	Board   string            `yaml:"board" oneof:"sim|virt"` // "": sim
 }
+
+// Virtual reports whether the device is an image on a virtual board.
+func (d *Device) Virtual() bool { return d.Board == "virt" }
 
 // Supervise says how the centre judges the silence of devices; zero: its own
 // defaults. Devices say hello every 30 s and a heartbeat as often as health

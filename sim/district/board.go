@@ -1,0 +1,74 @@
+package district
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fengsui/fengsui/sim/virtboard"
+)
+
+// hostSeen is where a machine of QEMU's user network reaches this one's
+// loopback address.
+const hostSeen = "10.0.2.2"
+
+// firstStart bounds how long a virtual board takes to its first start.
+const firstStart = 3 * time.Minute
+
+// ErrBoard means that a virtual board does not start; its log says why.
+var ErrBoard = errors.New("the virtual board does not start")
+
+// makeBoard builds a virtual board's image, writes its card, gives it power and
+// waits for the key that it makes at its first start, or has made before.
+func (d *Device) makeBoard(ctx context.Context, o Options, w wiring) (key string, err error) {
+	if o.Image == nil {
+		return "", fmt.Errorf("%w: %s: nobody builds images here", ErrBoard, d.ID)
+	}
+	_, port, err := net.SplitHostPort(w.server)
+	if err != nil {
+		return "", fmt.Errorf("district: %s: %w", d.ID, err)
+	}
+	inside := w
+	inside.data, inside.server, inside.gps, inside.reader = "/perm/fengsui", net.JoinHostPort(hostSeen, port), "", ""
+	yaml, err := configuration(d.ID, d.Spec, inside)
+	if err != nil {
+		return "", err
+	}
+	if _, err := writeFile(o.Data, d.ID+".yaml", yaml); err != nil {
+		return "", err
+	}
+	if d.sockets, err = os.MkdirTemp("", "fengsui-qemu-"); err != nil {
+		return "", fmt.Errorf("district: %w", err)
+	}
+	built, card := filepath.Join(d.sockets, "image"), filepath.Join(o.Data, d.ID+".card")
+	if err := o.Image(ctx, d.Spec.Board, yaml, built); err != nil {
+		return "", err
+	}
+	if err := errors.Join(virtboard.WriteCard(built, card), os.Remove(built)); err != nil {
+		return "", err
+	}
+	d.args = []string{"__board", "--card", card, "--dir", d.sockets}
+	if w.gps != "" {
+		d.args = append(d.args, "--gps", w.gps)
+	}
+	if w.reader != "" {
+		d.args = append(d.args, "--finger", w.reader)
+	}
+	if err := d.PowerRestore(); err != nil {
+		return "", err
+	}
+	t := time.NewTimer(firstStart)
+	defer t.Stop()
+	select {
+	case key := <-d.key:
+		return key, nil
+	case <-t.C:
+		return "", fmt.Errorf("%w: %s has not said its key after %v; see %s", ErrBoard, d.ID, firstStart, d.logPath)
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
