@@ -113,6 +113,9 @@ func (d *Device) Validate(r *strictyaml.Report) {
 	if d.Virtual() && len(d.Buttons) > 3 {
 		r.Add("buttons", len(d.Buttons), "three buttons at most on the virtual board")
 	}
+	if d.Virtual() && len(d.Inputs) > 0 {
+		r.Add("inputs", d.Inputs, "none on the virtual board: its lines are taken")
+	}
 	if d.Virtual() && d.Clock != "" && d.Clock != "right" {
 		r.Add("clock", d.Clock, "none on the virtual board: its clock cannot be set")
 	}

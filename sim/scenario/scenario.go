@@ -33,7 +33,7 @@
 //	  health: 30s                      # between heartbeats
 //	  clock: in 1970                   # its system clock, see set clock; default right
 //	  board: virt                      # the very image, on QEMU's virtual board; default sim, a process. It has three
-//	                                   # buttons at most, and its clock cannot be set
+//	                                   # buttons at most and no inputs, and its clock cannot be set
 //
 // # A step
 //
