@@ -24,9 +24,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -65,10 +67,12 @@ const (
 	maxSize32 = 128 << 20
 	// minMaxSize leaves room for something besides the reserves.
 	minMaxSize = 4 * allocSize
-	// trimBatch is how many acknowledged events are deleted in one commit. An
-	// alarm waits for at most one such commit.
-	trimBatch = 1024
-	// trimRide is how many of them go with the commit of an Append.
+	// trimBatch is how many acknowledged events are deleted in one commit, and
+	// trimLeast how many when an Append waits for its end.
+	trimBatch = 4096
+	trimLeast = 64
+	// trimRide is how many of them go with the commit of an Append without an
+	// alarm.
 	trimRide = 64
 )
 
@@ -122,7 +126,8 @@ type Spool struct {
 	closing chan struct{}
 	trimmed sync.WaitGroup // the goroutine that deletes
 
-	write sync.Mutex // one commit, opening or closing at a time; taken before mu
+	write   sync.Mutex   // one commit, opening or closing at a time; taken before mu
+	waiting atomic.Int32 // Appends that want it
 	// Only touched under write.
 	file     *os.File // the database's
 	reserved int64    // bytes that the disk has set aside for it
@@ -134,6 +139,7 @@ type Spool struct {
 	closed bool
 	lanes  map[place]*laneState
 	status Status
+	alarm  time.Time // when one was last stored
 
 	streams []wire.StreamID // former ones, the oldest first, and the current
 	given   []wire.DroppedRange
@@ -203,6 +209,8 @@ type Entry struct {
 // [ErrSuspect] or [ErrClosed]; the number then stays free. build must not call
 // Append.
 func (s *Spool) Append(l wire.Lane, build func(Slot) ([]byte, error), state ...KV) (uint64, error) {
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
 	s.write.Lock()
 	defer s.write.Unlock()
 	c := &change{entries: []Entry{{l, build}}, state: state}
@@ -226,6 +234,11 @@ type change struct {
 	given []wire.DroppedRange // the tally after it
 }
 
+// urgent reports whether an alarm is among the entries.
+func (c *change) urgent() bool {
+	return slices.ContainsFunc(c.entries, func(e Entry) bool { return e.Lane == wire.Alarm })
+}
+
 // put does a change. The caller holds write.
 func (s *Spool) put(c *change) error {
 	db, err := s.ready()
@@ -243,7 +256,7 @@ func (s *Spool) put(c *change) error {
 	err = s.store(db, c)
 	for errors.Is(err, ErrFull) && s.dirty() {
 		// What the centre has need not be in the way.
-		if _, ferr := s.flush(); ferr != nil {
+		if _, ferr := s.flush(nil); ferr != nil {
 			return errors.Join(err, ferr)
 		}
 		err = s.store(db, c)
@@ -265,6 +278,9 @@ func (s *Spool) put(c *change) error {
 	s.home.trim(s)
 	s.mu.Lock()
 	s.status.Alone = s.home.failed()
+	if c.urgent() {
+		s.alarm = time.Now()
+	}
 	s.mu.Unlock()
 	select {
 	case s.changed <- struct{}{}:
@@ -358,7 +374,9 @@ func (s *Spool) store(db *bolt.DB, c *change) error {
 				return err
 			}
 		}
-		cuts, err = s.deleteAcked(tx, trimRide)
+		if !c.urgent() {
+			cuts, err = s.deleteAcked(tx, trimRide, nil)
+		}
 		return err
 	})
 	if err != nil {
@@ -490,7 +508,7 @@ func (s *Spool) Close() error {
 	var err error
 	for more := true; more; {
 		var ferr error
-		more, ferr = s.flush()
+		more, ferr = s.flush(nil)
 		err = errors.Join(err, ferr)
 	}
 	s.mu.Lock()

@@ -2,12 +2,30 @@ package spool
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/fengsui/fengsui/firmware/wire"
 )
+
+// trimRest is when the deletion goes on that ended for an Append: a mutex knows
+// no order.
+const trimRest = 10 * time.Millisecond
+
+// trimSwarm is how long after an alarm nothing is deleted, unless it is much:
+// alarms come in swarms.
+const trimSwarm = 2 * time.Second
+
+// swarm reports whether an alarm has come lately and the deletion can wait.
+func (s *Spool) swarm() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	much := func(st *laneState) bool { return st.oldest-st.kept >= 4*trimBatch }
+	return time.Since(s.alarm) < trimSwarm && !slices.ContainsFunc(slices.Collect(maps.Values(s.lanes)), much)
+}
 
 // trim deletes what was acknowledged and rode on no Append.
 func (s *Spool) trim() {
@@ -19,22 +37,28 @@ func (s *Spool) trim() {
 			return
 		case <-t.C:
 		case <-s.trimNow:
+			if s.swarm() {
+				continue // at the next Ack, or with the next tick
+			}
 		}
 		for more := true; more; {
 			var err error
 			s.write.Lock()
-			more, err = s.flush()
+			more, err = s.flush(func() bool { return s.waiting.Load() > 0 })
 			s.write.Unlock()
 			if err != nil && !errors.Is(err, ErrClosed) {
 				s.log.Warn("acknowledged events not deleted yet", "err", err)
+			}
+			if more && s.waiting.Load() > 0 {
+				time.Sleep(trimRest)
 			}
 		}
 	}
 }
 
-// flush deletes a batch of what was acknowledged and reports whether there is
-// more. The caller holds write.
-func (s *Spool) flush() (more bool, err error) {
+// flush deletes a batch of what was acknowledged, a small one when hurried, and
+// reports whether there is more. The caller holds write.
+func (s *Spool) flush(hurried func() bool) (more bool, err error) {
 	if !s.dirty() {
 		return false, nil
 	}
@@ -44,7 +68,7 @@ func (s *Spool) flush() (more bool, err error) {
 	}
 	var cuts map[place]uint64
 	if err := s.commit(db, s.opt.MaxSize, func(tx *bolt.Tx) error {
-		cuts, err = s.deleteAcked(tx, trimBatch)
+		cuts, err = s.deleteAcked(tx, trimBatch, hurried)
 		return err
 	}); err != nil {
 		return false, err
@@ -100,8 +124,9 @@ func (s *Spool) isDone(id wire.StreamID, cuts map[place]uint64) bool {
 
 // deleteAcked deletes at most so many of the events that the file need not
 // hold, the most urgent lane first, and the former streams that have nothing
-// more. It returns how far it came.
-func (s *Spool) deleteAcked(tx *bolt.Tx, most int) (map[place]uint64, error) {
+// more. With trimLeast of them it ends when hurried, unless nil, says so. It
+// returns how far it came.
+func (s *Spool) deleteAcked(tx *bolt.Tx, most int, hurried func() bool) (map[place]uint64, error) {
 	s.mu.RLock()
 	oldest := make(map[place]uint64)
 	for p, st := range s.lanes {
@@ -113,6 +138,8 @@ func (s *Spool) deleteAcked(tx *bolt.Tx, most int) (map[place]uint64, error) {
 	s.mu.RUnlock()
 	meta := tx.Bucket(bucketMeta)
 	cuts := make(map[place]uint64)
+	n := 0
+	enough := func() bool { return n >= most || n >= trimLeast && hurried != nil && hurried() }
 	for _, l := range wire.Lanes() {
 		for _, id := range streams {
 			p := place{id, l}
@@ -121,7 +148,7 @@ func (s *Spool) deleteAcked(tx *bolt.Tx, most int) (map[place]uint64, error) {
 			}
 			c := tx.Bucket(p.bucket()).Cursor()
 			k, _ := c.First()
-			for ; k != nil && number(k) < oldest[p] && most > 0; most-- {
+			for ; k != nil && number(k) < oldest[p] && !enough(); n++ {
 				if err := c.Delete(); err != nil {
 					return nil, err
 				}
