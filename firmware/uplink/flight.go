@@ -11,10 +11,10 @@ import (
 // the buffers of a modem or the broker. So its bytes follow the speed of the
 // link: half as many when an Ack takes longer than slowAck, twice as many when
 // it takes less than fastAck. Its events are as many as a broker passes on in a
-// few milliseconds; fewer would make a centre that is busy, and so late with its
-// Acks, wait for the device.
+// few milliseconds. A lane that has filled its window goes on when half of it is
+// free: one at a time, each event would cost an Ack of its own.
 const (
-	mostRecords = 64
+	mostRecords = 32
 	windowFirst = 8 << 10
 	windowLeast = 1 << 10 // one event is always allowed
 	windowMost  = 64 << 10
@@ -39,6 +39,7 @@ type flight struct {
 	fly   []sent // not acknowledged
 	bytes int    // of fly
 
+	full    bool      // until half of the window is free
 	window  int       // for bytes
 	fitted  time.Time // when window changed; younger events tell how it fits
 	moved   time.Time // of the last Ack that moved something, or of the first in flight
@@ -63,7 +64,11 @@ func (f *flight) restart(oldest uint64, now time.Time) {
 // room returns how many events and bytes may be sent.
 func (f *flight) room() (records, bytes int) {
 	records, bytes = mostRecords-len(f.fly), f.window-f.bytes
-	if len(f.fly) > 0 && bytes <= 0 {
+	if f.full = f.full && (records < mostRecords/2 || bytes < f.window/2); f.full {
+		return 0, 0
+	}
+	if len(f.fly) > 0 && (bytes <= 0 || records <= 0) {
+		f.full = f.at.lane != wire.Alarm
 		return 0, 0
 	}
 	return records, max(bytes, 1)
