@@ -182,7 +182,8 @@ func (s *presser) press(b *testing.B, into *timings) {
 }
 
 // A car has a track to send, and does it as the contract wants: in order, at
-// most a window ahead of what is acknowledged, and again when nothing moves.
+// most a window ahead of what is acknowledged, when half of it is free, and again
+// when nothing moves.
 type car struct {
 	id     string
 	queue  [][]byte
@@ -248,14 +249,19 @@ func (c *car) connect(b *testing.B, server string, centreKey ed25519.PublicKey) 
 
 // send sends until ctx is done.
 func (c *car) send(ctx context.Context) {
-	const window = 64
+	const window = 32
 	again := time.NewTimer(patience)
 	defer again.Stop()
 	for {
 		c.mu.Lock()
 		acked := c.acked
 		c.mu.Unlock()
-		for c.next = max(c.next, acked); c.next < min(acked+window, len(c.queue)); c.next++ {
+		c.next = max(c.next, acked)
+		end := min(acked+window, len(c.queue))
+		if c.next-acked > window/2 {
+			end = c.next
+		}
+		for ; c.next < end; c.next++ {
 			c.client.Publish(wire.UpTopic(c.id, wire.Track), 1, false, c.queue[c.next])
 		}
 		again.Reset(patience / 2)

@@ -14,10 +14,18 @@ const (
 	maxBatch = 256
 	maxBytes = 64 << 10
 	maxTries = 3 // commits of one message that may fail while others succeed
-	// restMost bounds the rest after a full batch, which is otherwise as long as
-	// its commit: a backlog takes half of the time, and an alarm finds processors
-	// and disk free, and short queues before it.
-	restMost = 25 * time.Millisecond
+	// What is not an alarm takes about half as much work in a commit as the disk
+	// takes to make it durable, within these bounds. After it there is a rest, so many
+	// times as long as the shorter of the last two commits, but restMost at most: a
+	// backlog takes a quarter of the time, and an alarm finds processors and disk
+	// free, and short queues before it. Alarms come in swarms: for a while after
+	// one it takes a tenth. A disk that is slow once is no reason to rest.
+	workLeast = 500 * time.Microsecond
+	workMost  = 25 * time.Millisecond
+	restTimes = 3
+	restMost  = 50 * time.Millisecond
+	swarm     = 2 * time.Second
+	restSwarm = 9
 
 	retryFirst = 50 * time.Millisecond
 	retryLast  = 2 * time.Second
@@ -241,6 +249,7 @@ func (i *Ingester) writeOnce(ctx context.Context, batch []item, refused []store.
 		}
 	}
 	if alarms, _ := split(batch); len(alarms) == 0 {
+		b.Work = min(max(i.synced/2, workLeast), workMost)
 		b.Urgent = func() (urgent []store.Arrival) {
 			joined = i.more(joined, i.alarms)
 			for _, it := range joined {
@@ -251,12 +260,17 @@ func (i *Ingester) writeOnce(ctx context.Context, batch []item, refused []store.
 	}
 	start := time.Now()
 	done, err := i.store(ctx, b, len(batch))
-	size := 0
-	for _, a := range b.Arrivals {
-		size += len(a.Message)
+	if b.Urgent != nil {
+		end, times := time.Now(), time.Duration(restTimes)
+		if end.Sub(i.alarmed) < swarm {
+			times = restSwarm
+		}
+		took := end.Sub(start)
+		i.resume = end.Add(min(times*min(took, i.took), restMost))
+		i.took, i.synced = took, done.Synced
 	}
-	if b.Urgent != nil && full(len(batch), size) {
-		i.resume = time.Now().Add(min(time.Since(start), restMost))
+	if b.Urgent == nil || len(joined) > 0 {
+		i.alarmed = time.Now()
 	}
 	if err == nil && done.Rest > 0 {
 		i.rest = append(arrived[len(arrived)-done.Rest:], i.rest...)

@@ -77,10 +77,13 @@ type Ingester struct {
 	failing  atomic.Pointer[error] // of the last commit, while they fail
 
 	// Only touched by commit.
-	rest     []item      // of the last batch: alarms took its place
-	resume   time.Time   // when the next batch without alarms may begin
-	refusing bool        // the store refuses everything, whatever it is
-	cause    store.Cause // for that
+	rest     []item        // of the last batch: alarms took its place
+	resume   time.Time     // when the next batch without alarms may begin
+	took     time.Duration // what the last of those took
+	synced   time.Duration // and the disk of that
+	alarmed  time.Time     // when an alarm was last committed
+	refusing bool          // the store refuses everything, whatever it is
+	cause    store.Cause   // for that
 	logged   time.Time
 }
 

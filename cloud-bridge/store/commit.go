@@ -3,17 +3,20 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
-// Commit stores a batch, or as much of it as [Batch] says, in one transaction, durably, or returns an error and
-// nothing of it may be acknowledged. Committing the same again is harmless.
-// The devices must be registered; the error wraps [ErrNotFound] for one that
-// is not.
+// Commit stores a batch, or as much of it as [Batch] says, in one transaction,
+// durably, or returns an error and nothing of it may be acknowledged.
+// Committing the same again is harmless. The devices must be registered; the
+// error wraps [ErrNotFound] for one that is not.
 func (s *Store) Commit(ctx context.Context, b Batch) (Committed, error) {
 	var done Committed
+	var worked time.Time
 	err := s.update(ctx, func(t *tx) error {
+		begun := time.Now()
 		arrive := func(as []Arrival) error {
 			for i := range as {
 				stored, err := t.arrive(&as[i])
@@ -38,7 +41,8 @@ func (s *Store) Commit(ctx context.Context, b Batch) (Committed, error) {
 					break
 				}
 			}
-			if i == len(b.Arrivals) {
+			if i == len(b.Arrivals) || i > 0 && b.Work > 0 && time.Since(begun) > b.Work {
+				done.Rest = len(b.Arrivals) - i
 				break
 			}
 			if err := arrive(b.Arrivals[i : i+1]); err != nil {
@@ -57,9 +61,10 @@ func (s *Store) Commit(ctx context.Context, b Batch) (Committed, error) {
 			return err
 		}
 		acks, err := t.acks()
-		done.Acks = acks
+		done.Acks, worked = acks, time.Now()
 		return err
 	})
+	done.Synced = time.Since(worked)
 	if err != nil {
 		return Committed{}, fmt.Errorf("commit of %d events: %w", len(b.Arrivals), err)
 	}

@@ -254,13 +254,16 @@ type Batch struct {
 	// cannot wait. When there are any, they are stored and the transaction ends
 	// with them: see Committed.Rest.
 	Urgent func() []Arrival
+	// Work, unless 0, is how long Arrivals may take: none begins after that.
+	Work time.Duration
 }
 
 // Committed says what a batch did.
 type Committed struct {
-	Stored     int // new events
-	Duplicates int // events that were there already
-	Rest       int // of the Arrivals, the last ones: not stored, for urgent ones came
+	Stored     int           // new events
+	Duplicates int           // events that were there already
+	Rest       int           // of the Arrivals, the last ones: not stored, for urgent ones came or they took too long
+	Synced     time.Duration // what it took to make them durable
 	// Acks holds the state of each stream that the batch touched, duplicates
 	// included: an answer to send now that it is true.
 	Acks []DeviceAck
