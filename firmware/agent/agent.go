@@ -28,6 +28,7 @@ import (
 
 	"periph.io/x/conn/v3/gpio"
 
+	"github.com/fengsui/fengsui/firmware/button"
 	"github.com/fengsui/fengsui/firmware/clock"
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/lamp"
@@ -44,6 +45,7 @@ type Ports struct {
 	GPS         Opener                 // NMEA 0183 from a satellite receiver
 	Fingerprint Opener                 // a ZFM/R30x/R503 sensor
 	Buttons     map[string]gpio.PinIn  // by name in the configuration
+	Loops       map[string]button.Loop // supervised buttons, in place of Buttons
 	Inputs      map[string]gpio.PinIn  // by role
 	Lamps       map[string]gpio.PinOut // "red", "amber", "green"
 	Siren       gpio.PinOut            // a siren's driver
@@ -99,7 +101,7 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	for name := range cfg.Buttons {
-		if ports.Buttons[name] == nil {
+		if ports.Buttons[name] == nil && ports.Loops[name] == nil {
 			return nil, fmt.Errorf("agent: button %q is configured but has no port", name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fengsui/fengsui/firmware/button"
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/internal/hw"
 )
 
 // openInputs sets up the lines of the inputs.
@@ -35,6 +36,53 @@ func input(line func(name string) (gpio.PinIO, error), name, pull string) (gpio.
 		return nil, fmt.Errorf("line %s as an input with pull %s: %w", name, pull, err)
 	}
 	return pin, nil
+}
+
+// openLoop opens a supervised button.
+func openLoop(b config.Button, line func(name string) (gpio.PinIO, error)) (button.Loop, error) {
+	s := b.Supervised
+	if s.ADC != "" {
+		read, err := hw.ADC(s.ADC)
+		if err != nil {
+			return nil, err
+		}
+		return button.Analog{Read: read, Supply: float64(s.Supply)}, nil
+	}
+	contact, err := input(line, b.Line, b.Pull)
+	if err != nil {
+		return nil, err
+	}
+	window, err := input(line, s.Window, b.Pull)
+	if err != nil {
+		return nil, fmt.Errorf("supervised: %w", err)
+	}
+	return button.Pair{Contact: contact, Window: window, Low: b.Active == "high", Inside: s.Inside == "high"}, nil
+}
+
+// watchLoop follows a supervised button until ctx ends: a cable that is not
+// sound is one fault at a time.
+func (a *Agent) watchLoop(ctx context.Context, name string, l button.Loop, tell func(button.Kind)) {
+	faults := map[button.Kind]struct{ code, detail string }{
+		button.Cut:     {faultLoopCut + ":" + name, "the cable is cut, or its end-of-line resistor is gone"},
+		button.Shorted: {faultLoopShort + ":" + name, "the cable is shorted"},
+		button.Unread:  {faultLoopUnread + ":" + name, "the analogue input cannot be read"},
+	}
+	button.WatchLoop(ctx, l, button.Timing{}, func(k button.Kind) {
+		if _, cable := faults[k]; !cable && k != button.Mended {
+			tell(k)
+			return
+		}
+		a.post(ctx, a.other, func() {
+			for other, f := range faults {
+				if other != k {
+					a.faultEnded(f.code)
+				}
+			}
+			if f, bad := faults[k]; bad {
+				a.faultBegan(f.code, f.detail)
+			}
+		})
+	}, func(err error) { a.log.Debug("button not measured", "button", name, "err", err) })
 }
 
 // watchInput follows one input until ctx ends.

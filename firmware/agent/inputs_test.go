@@ -8,6 +8,7 @@ import (
 
 	"periph.io/x/conn/v3/gpio"
 
+	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -147,6 +148,41 @@ func TestATestThatEndsInAPowerCut(t *testing.T) {
 		want := []string{"1.1 drill true", "1 reset by drill_end drill true", "2.1 drill false"}
 		if got := w.presses(); !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// A cable that is cut or shorted is a fault of that button, one at a time, and
+// no alarm; a press of a sound one is an alarm as ever.
+func TestASupervisedButton(t *testing.T) {
+	inWorld(t, "", func(w *world) {
+		w.off()
+		b := w.cfg.Buttons["panic"]
+		b.Supervised = &config.Supervised{Window: "T", Inside: "low"}
+		w.cfg.Buttons["panic"] = b
+		contact := func(l gpio.Level) { w.pins["P"].EdgesChan <- l }
+		window := func(l gpio.Level) { w.pins["T"].Lock(); w.pins["T"].L = l; w.pins["T"].Unlock() }
+		w.power()
+		window(gpio.Low)
+		time.Sleep(5 * time.Second)
+		window(gpio.High) // cut
+		time.Sleep(5 * time.Second)
+		contact(gpio.Low) // shorted
+		time.Sleep(5 * time.Second)
+		contact(gpio.High)
+		window(gpio.Low)
+		time.Sleep(5 * time.Second)
+		w.press("P")
+		time.Sleep(5 * time.Second)
+		raised := bodies[*wire.AlarmRaised](w)
+		if len(raised) != 1 || raised[0].Button != "panic" || raised[0].Press != 1 {
+			t.Errorf("alarms %+v, want one", raised)
+		}
+		// The first one is the fake's own, until the window was brought low.
+		got := w.faults("button_open:panic", "button_short:panic", "button_lost:panic", "button_stuck:panic")
+		want := []string{"button_open:panic true", "button_open:panic false", "button_open:panic true", "button_open:panic false", "button_short:panic true", "button_short:panic false"}
+		if !slices.Equal(got, want) {
+			t.Errorf("faults %q, want %q", got, want)
 		}
 	})
 }

@@ -26,8 +26,16 @@ func OpenPorts(cfg *config.Config, line func(name string) (gpio.PinIO, error)) (
 	if line == nil {
 		line = hw.Line
 	}
-	p := Ports{Buttons: make(map[string]gpio.PinIn), Lamps: make(map[string]gpio.PinOut)}
+	p := Ports{Buttons: make(map[string]gpio.PinIn), Loops: make(map[string]button.Loop), Lamps: make(map[string]gpio.PinOut)}
 	for name, b := range cfg.Buttons {
+		if b.Supervised != nil {
+			l, err := openLoop(b, line)
+			if err != nil {
+				return Ports{}, fmt.Errorf("button %q: %w", name, err)
+			}
+			p.Loops[name] = l
+			continue
+		}
 		pin, err := input(line, b.Line, b.Pull)
 		if err != nil {
 			return Ports{}, fmt.Errorf("button %q: %w", name, err)
@@ -118,8 +126,18 @@ func (a *Agent) uplinkOptions(ctx context.Context) uplink.Options {
 }
 
 func (a *Agent) watchButton(ctx context.Context, name string) {
+	tell := a.tellButton(ctx, name)
+	if l := a.ports.Loops[name]; l != nil {
+		a.watchLoop(ctx, name, l, tell)
+		return
+	}
 	active := gpio.Level(a.cfg.Buttons[name].Active == "high")
-	button.Watch(ctx, a.ports.Buttons[name], active, button.Timing{}, func(k button.Kind) {
+	button.Watch(ctx, a.ports.Buttons[name], active, button.Timing{}, tell)
+}
+
+// tellButton returns what takes the kinds of a button to the loop.
+func (a *Agent) tellButton(ctx context.Context, name string) func(button.Kind) {
+	return func(k button.Kind) {
 		code := faultButton + ":" + name
 		switch k {
 		case button.Pressed:
@@ -131,7 +149,7 @@ func (a *Agent) watchButton(ctx context.Context, name string) {
 		case button.Freed, button.Quiet:
 			a.post(ctx, a.other, func() { a.faultEnded(code) })
 		}
-	})
+	}
 }
 
 // reopen runs use on a port again and again until ctx ends, with a pause that

@@ -8,6 +8,14 @@
 // released, and no alarm: nobody saw it being pressed, and a jammed button must
 // not raise a new alarm at each start.
 //
+// A button at the end of a long cable is read through a [Loop], which tells a
+// cut or a shorted cable from a press.
+//
+// The kernel could debounce as well (the GPIO character device, v2, has a line
+// attribute for it), but periph's gpioioctl sets none and keeps the line's
+// request to itself. Nothing is lost by that: an edge only wakes the reader, and
+// the state machine believes levels that it has read.
+//
 // The package raises no alarm and keeps no latch; it tells what the line did. A
 // press that begins and ends while the process does not run leaves no trace.
 package button

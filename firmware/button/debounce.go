@@ -13,11 +13,15 @@ const (
 	Freed                    // a stuck line was released
 	Noisy                    // changes faster, or for longer, than a hand can make it; nothing it does counts
 	Quiet                    // a noisy line has rested, and counts again
+	Cut                      // a supervised cable is cut
+	Shorted                  // a supervised cable is shorted
+	Unread                   // a supervised cable cannot be measured
+	Mended                   // it is sound again, and can be
 )
 
 // String returns the kind's name.
 func (k Kind) String() string {
-	return [...]string{"none", "pressed", "released", "stuck", "freed", "noisy", "quiet", "unknown"}[min(k, 7)]
+	return [...]string{"none", "pressed", "released", "stuck", "freed", "noisy", "quiet", "cut", "shorted", "unread", "mended", "unknown"}[min(k, 11)]
 }
 
 // Timing holds the times of the state machine. The zero value of a member

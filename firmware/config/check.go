@@ -20,6 +20,7 @@ const (
 	defaultGPSBaud  = 9600
 	defaultFPBaud   = 57600
 	defaultMinScore = 50
+	defaultSupply   = 3300
 	defaultTamper   = Duration(100 * time.Millisecond)
 	defaultHold     = Duration(10 * time.Second)
 )
@@ -73,6 +74,12 @@ func (c *Config) needsLamps() bool { return len(c.Buttons) > 0 || c.Profile == A
 func (c *Config) defaults() {
 	for name, b := range c.Buttons {
 		b.Active, b.Pull = or(b.Active, "low"), or(b.Pull, "up")
+		if s := b.Supervised; s != nil {
+			s.Inside = or(s.Inside, "high")
+			if s.Supply == 0 {
+				s.Supply = defaultSupply
+			}
+		}
 		c.Buttons[name] = b
 	}
 	for role, in := range c.Inputs {
@@ -131,7 +138,24 @@ func (c *Config) lines(r *strictyaml.Report, board *boards.Board) {
 		if wire.ValidDevice(name) != nil {
 			r.Add("buttons."+name, name, "a button's name: 1 to 32 of a-z, 0-9 and '-', not beginning with '-'")
 		}
-		line("buttons."+name+".line", c.Buttons[name].Line)
+		at, b := "buttons."+name, c.Buttons[name]
+		switch s := b.Supervised; {
+		case s == nil:
+			line(at+".line", b.Line)
+		case (s.ADC == "") == (s.Window == ""):
+			r.Add(at+".supervised", s.ADC, "either adc, an analogue input, or window, a GPIO line")
+		case s.ADC != "":
+			if b.Line != "" {
+				r.Add(at+".line", b.Line, "no line beside supervised.adc: the analogue input tells all")
+			}
+			if !strings.Contains(s.ADC, "/in_voltage") {
+				r.Add(at+".supervised.adc", s.ADC, "DEVICE/CHANNEL, such as iio:device0/in_voltage0")
+			}
+			line(at+".supervised.adc", s.ADC)
+		default:
+			line(at+".line", b.Line)
+			line(at+".supervised.window", s.Window)
+		}
 	}
 	for _, role := range slices.Sorted(maps.Keys(c.Inputs)) {
 		at := "inputs." + role
@@ -218,6 +242,9 @@ func (c *Config) fromBoard(r *strictyaml.Report) *boards.Board {
 		return nil
 	}
 	for name, button := range c.Buttons {
+		if s := button.Supervised; s != nil && s.ADC != "" {
+			continue
+		}
 		if l, ok := b.Lines[name]; ok && button.Line == "" && slices.Contains(boards.InputRoles(), name) {
 			button.Line, button.Active, button.Pull = l.Line, or(button.Active, l.Active), or(button.Pull, l.Pull)
 			c.Buttons[name] = button

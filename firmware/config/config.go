@@ -107,6 +107,19 @@ type Button struct {
 	Pull   string    `yaml:"pull" oneof:"up|down|none"`
 	Kind   AlarmKind `yaml:"kind" required:"true" want:"panic, fire or medical"`
 	Silent bool      `yaml:"silent"` // no siren, and discreet lamps
+
+	Supervised *Supervised `yaml:"supervised"`
+}
+
+// Supervised says how a button at the end of a supervised cable is read, one
+// way or the other; package button has the circuit. Behind comparators the
+// button's own line tells the lower half of the voltages from the upper, and
+// Window those between 15 % and 84 % of the supply from those outside.
+type Supervised struct {
+	ADC    string `yaml:"adc"`                             // an analogue input of Linux, DEVICE/CHANNEL
+	Supply int    `yaml:"supply_mv" min:"1000" max:"5500"` // of the loop, in millivolts; by default 3300
+	Window string `yaml:"window"`                          // a GPIO line
+	Inside string `yaml:"inside" oneof:"high|low"`         // its level between the limits; by default high
 }
 
 // The roles of inputs.

@@ -29,6 +29,9 @@ func buttonLine(i int) string {
 	return fmt.Sprintf("EXP%d", i-len(first)) // an expander's
 }
 
+// windowLine returns the line of the window comparator of a supervised button.
+func windowLine(name string) string { return "WINDOW-" + name }
+
 // inputLine returns the line of an input. Its wiring is that of a box that
 // tells of a cut wire as well: a contact to ground that opens.
 func inputLine(role string) string {
@@ -78,7 +81,11 @@ func configuration(id string, d scenario.Device, w wiring) ([]byte, error) {
 	if len(d.Buttons) > 0 {
 		lines, buttons := buttonLines(d), make(map[string]any)
 		for name, b := range d.Buttons {
-			buttons[name] = map[string]any{"line": lines[name], "active": active, "pull": pull, "kind": b.Kind, "silent": b.Silent}
+			button := map[string]any{"line": lines[name], "active": active, "pull": pull, "kind": b.Kind, "silent": b.Silent}
+			if b.Supervised {
+				button["supervised"] = map[string]any{"window": windowLine(name)}
+			}
+			buttons[name] = button
 		}
 		c["buttons"] = buttons
 		c["lamps"] = map[string]any{"red": line(red), "amber": line(amber), "green": line(green)}

@@ -86,7 +86,18 @@ type Device struct {
 type contact struct {
 	turn   chan struct{} // holds a token while nobody uses the button
 	closed bool          // guarded by Device.mu
+	wire   Wire          // guarded by Device.mu
 }
+
+// A Wire is the state of a supervised button's cable.
+type Wire string
+
+// The states of a cable; the zero value is sound.
+const (
+	Sound   Wire = ""
+	Cut     Wire = "cut"
+	Shorted Wire = "short"
+)
 
 // A PressOptions says how a button is pressed.
 type PressOptions struct {
@@ -192,9 +203,13 @@ func (d *Device) move(button string, c *contact, closed, bounce bool) (at, rest 
 	}
 	c.closed = closed
 	at = mono.Now()
-	if closed {
+	switch {
+	case c.wire != Sound: // the contact moves, and nobody can see it
+		d.changed()
+		return at, 0, true, nil
+	case closed:
 		d.ledger.Pressed(ledger.Press{Device: d.ID, Button: button, At: at, Rest: at + train.Lasts()})
-	} else {
+	default:
 		d.ledger.Released(d.ID, button, at)
 	}
 	d.send(child.Command{Line: d.lines[button], Train: train})
@@ -210,6 +225,48 @@ func (d *Device) send(c child.Command) {
 	if err := json.NewEncoder(d.proc.stdin).Encode(c); err != nil {
 		d.log.Debug("command not sent", "err", err) // the process has just ended
 	}
+}
+
+// Wire cuts, shorts or mends the cable of a supervised button. What is pressed
+// at that moment is let go.
+func (d *Device) Wire(button string, w Wire) error {
+	c := d.buttons[button]
+	if c == nil || !d.Spec.Buttons[button].Supervised {
+		return fmt.Errorf("%w: %s has no supervised button %q", ErrNoButton, d.ID, button)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	if c.closed {
+		c.closed = false
+		d.ledger.Released(d.ID, button, mono.Now())
+	}
+	c.wire = w
+	d.sendButton(button, c)
+	d.log.Info("cable", "button", button, "wire", w)
+	d.changed()
+	return nil
+}
+
+// sendButton drives a button's lines as they are now: behind the comparators of
+// a supervised one, a short is below both limits, and a cut above both. The
+// caller holds d.mu.
+func (d *Device) sendButton(name string, c *contact) {
+	to := line.Open
+	if c.closed && c.wire == Sound || c.wire == Shorted {
+		to = line.Low
+	}
+	d.send(child.Command{Line: d.lines[name], Train: line.Contact(to)})
+	if !d.Spec.Buttons[name].Supervised {
+		return
+	}
+	to = line.Open
+	if c.wire != Sound {
+		to = line.Low
+	}
+	d.send(child.Command{Line: windowLine(name), Train: line.Contact(to)})
 }
 
 // Trip trips an input, or restores it: a word of the scenario's verb "trip".
@@ -387,9 +444,7 @@ func (d *Device) boot() error {
 	}
 	d.proc = p
 	for name, c := range d.buttons {
-		if c.closed {
-			d.send(child.Command{Line: d.lines[name], Train: line.Contact(line.Low)})
-		}
+		d.sendButton(name, c)
 	}
 	for _, role := range d.Spec.Inputs {
 		d.send(d.inputCommand(role))

@@ -52,6 +52,7 @@ type Button struct {
 	Kind    string `json:"kind"`
 	Silent  bool   `json:"silent"`
 	Pressed bool   `json:"pressed"` // its contact is closed
+	Wire    *Wire  `json:"wire"`    // of a supervised one: "" when sound, cut, short; null of others
 }
 
 // A Fix is where the device knows itself to be.
@@ -87,7 +88,12 @@ func (d *Device) View() View {
 		v.Power = "on"
 	}
 	for name, b := range d.Spec.Buttons {
-		v.Buttons[name] = Button{b.Kind, b.Silent, d.buttons[name].closed}
+		button := Button{Kind: b.Kind, Silent: b.Silent, Pressed: d.buttons[name].closed}
+		if b.Supervised {
+			wire := d.buttons[name].wire
+			button.Wire = &wire
+		}
+		v.Buttons[name] = button
 	}
 	for _, role := range d.Spec.Inputs {
 		v.Inputs[role] = d.tripped[role]

@@ -5,6 +5,7 @@
 //	GET  /devices/{id}                          one: lamps, queue, fix, power, link, officer
 //	POST /devices/{id}/button/{name}/press      a whole press of 200 ms
 //	POST /devices/{id}/button/{name}/release    the end of a held press
+//	POST /devices/{id}/button/{name}/cut|short|mend   the cable of a supervised button
 //	POST /devices/{id}/input/{role}/trip|restore   tamper, mains, battery-low, test-key
 //	POST /devices/{id}/finger/{slot}            lays a finger for 700 ms; 0 or unknown: one that the reader does not know
 //	POST /devices/{id}/link/cut|restore|blackhole
@@ -241,8 +242,16 @@ func pressed(d *district.Device, r *http.Request, o options) error {
 		return bad(http.StatusUnprocessableEntity, "hold", "", "no option of release but bounce")
 	case verb == "release":
 		return d.Release(name, o.bounce)
+	case d.Spec.Buttons[name].Supervised && (verb == "cut" || verb == "short"):
+		return d.Wire(name, district.Wire(verb))
+	case d.Spec.Buttons[name].Supervised && verb == "mend":
+		return d.Wire(name, district.Sound)
 	default:
-		return bad(http.StatusNotFound, "verb", verb, "press or release")
+		want := "press or release"
+		if d.Spec.Buttons[name].Supervised {
+			want = "press, release, cut, short or mend"
+		}
+		return bad(http.StatusNotFound, "verb", verb, want)
 	}
 }
 

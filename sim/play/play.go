@@ -203,6 +203,12 @@ func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
 		_, err = dev.Press(ctx, *st.Button, district.PressOptions{Bounce: is(st.Bounce), Hold: is(st.Hold), For: duration(st.For)})
 	case "release":
 		err = dev.Release(*st.Button, is(st.Bounce))
+	case "wire cut":
+		err = dev.Wire(*st.Button, district.Cut)
+	case "wire short":
+		err = dev.Wire(*st.Button, district.Shorted)
+	case "wire mend":
+		err = dev.Wire(*st.Button, district.Sound)
 	case "trip", "restore":
 		err = dev.Trip(*st.Input, st.Do == "trip")
 	case "finger":

@@ -25,6 +25,9 @@ func verbs() map[string]rule {
 	return map[string]rule{
 		"press":           {words("device button"), words("bounce for hold")},
 		"release":         {words("device button"), words("bounce")},
+		"wire cut":        {words("device button"), nil},
+		"wire short":      {words("device button"), nil},
+		"wire mend":       {words("device button"), nil},
 		"trip":            {words("device input"), nil},
 		"restore":         {words("device input"), nil},
 		"finger":          {words("device slot"), words("for")},
@@ -298,6 +301,8 @@ func (c check) names() {
 				want = "a device with buttons: " + *st.Device + " has none"
 			}
 			c.bad("button", *st.Button, want)
+		} else if strings.HasPrefix(st.Do, "wire") && !d.Buttons[*st.Button].Supervised {
+			c.bad("button", *st.Button, "a button with supervised: true")
 		}
 	}
 	if st.Log != nil && !c.s.there(c.s.LogPath(*st.Log)) {

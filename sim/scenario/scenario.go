@@ -23,6 +23,7 @@
 //	  buttons:                         # name → button; an alarm-box has one or more
 //	    panic: {kind: panic}           # panic, fire or medical
 //	    hush: {kind: panic, silent: true}
+//	    fire: {kind: fire, supervised: true}   # at the end of a supervised cable
 //	  inputs: [tamper, mains, battery-low, test-key]   # contacts that tell of the box itself; default none
 //	  siren: true                      # default false
 //	  fingers: {1: P-1001}             # a fingerprint reader: slot → officer
@@ -45,6 +46,9 @@
 //	do               needs                  takes
 //	press            device, button         bounce: true, for: 200ms, hold: true
 //	release          device, button         bounce: true
+//	wire cut         device, button
+//	wire short       device, button
+//	wire mend        device, button
 //	trip             device, input
 //	restore          device, input
 //	finger           device, slot           for: 700ms
@@ -68,7 +72,9 @@
 // centre. press closes the button's contact and opens it again after for
 // (default 200ms), or keeps it closed until a release when hold is true; with
 // bounce the contact bounces for up to 20 ms at each change; a press that
-// follows another of the same button waits until that is over. trip opens the
+// follows another of the same button waits until that is over. wire cut and wire short
+// do that to the cable of a supervised button, whose presses nobody sees until
+// wire mend. trip opens the
 // box (input: tamper), takes its mains away (mains), drains its battery
 // (battery-low) or turns the technician's key (test-key); restore undoes that.
 // finger lays a finger on the
@@ -208,6 +214,8 @@ type Place struct {
 type Button struct {
 	Kind   string `yaml:"kind" required:"true" oneof:"panic|fire|medical"`
 	Silent bool   `yaml:"silent"`
+
+	Supervised bool `yaml:"supervised"`
 }
 
 // A Drive is a closed way that a car goes round and round.
@@ -226,7 +234,7 @@ type Track struct {
 // A Step does one thing or expects one. Members that the file does not have are nil.
 type Step struct {
 	At     *Duration `yaml:"at" min:"0s" max:"24h"`
-	Do     string    `yaml:"do" oneof:"press|release|trip|restore|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
+	Do     string    `yaml:"do" oneof:"press|release|wire cut|wire short|wire mend|trip|restore|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
 	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|link|track|fault|all events stored"`
 
 	Device *string   `yaml:"device"`

@@ -1,6 +1,6 @@
 // Package hw is the only package that touches device paths and the host's
-// GPIO: it opens lines by name through periph and serial ports by path through
-// go.bug.st/serial. It knows nothing of what is connected to them, and keeps
+// GPIO: it opens lines by name through periph, serial ports by path through
+// go.bug.st/serial, and analogue inputs through Linux's industrial I/O. It knows nothing of what is connected to them, and keeps
 // no list of what it opened.
 package hw
 

@@ -142,9 +142,15 @@ function card(v) {
     draws.push((v) => views.forEach(([name, b]) => b.draw(v.buttons[name])));
   }
 
-  const inputs = Object.keys(v.inputs).sort();
-  if (inputs.length) {
+  const inputs = Object.keys(v.inputs).sort(), wired = buttons.filter(([, b]) => b.wire != null).map(([name]) => name);
+  if (inputs.length || wired.length) {
     const row = el("div", { class: "switches" });
+    for (const name of wired) {
+      const path = `button/${encodeURIComponent(name)}/`;
+      const s = switchView(`${t("wire")} ${name}`, (state) => t(`wire.${state}`), () => post(id, path + "mend"), () => post(id, path + "cut"));
+      row.append(s.e);
+      draws.push((v) => s.draw(v.buttons[name].wire || "sound", !v.buttons[name].wire));
+    }
     for (const role of inputs) {
       const s = switchView(t(`input.${role}`), (state) => t(`input.${state}`), () => post(id, `input/${role}/restore`), () => post(id, `input/${role}/trip`));
       row.append(s.e);
