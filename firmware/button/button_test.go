@@ -106,6 +106,32 @@ func TestNoise(t *testing.T) {
 	}
 }
 
+// A process that stands still in the middle of a press loses it to no suspicion
+// of noise.
+func TestAStandstillIsNoNoise(t *testing.T) {
+	for _, still := range []time.Duration{3 * time.Second, 10 * time.Second, 40 * time.Second} {
+		d := button.NewDebouncer(button.Timing{})
+		var got []button.Kind
+		at := time.Duration(0)
+		read := func(pressed bool, n int) {
+			for range n {
+				if k := d.Read(at, pressed); k != 0 {
+					got = append(got, k)
+				}
+				at += 4 * ms
+			}
+		}
+		read(false, 10)
+		read(true, 2)
+		at += still
+		read(true, 20)
+		read(false, 20)
+		if want := presses(1); !slices.Equal(got, want) {
+			t.Errorf("standing still for %v: %v, want %v", still, got, want)
+		}
+	}
+}
+
 // A read that fails is Low, which is pressed on most boards: a few of them in a
 // row, however the processor stumbles between, are no press.
 func TestFailedReadsAreNoPress(t *testing.T) {

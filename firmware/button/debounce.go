@@ -72,6 +72,7 @@ const (
 type Debouncer struct {
 	t Timing
 
+	last    time.Duration // of the last read
 	reads   int           // in a row that agree; 0 before the first
 	raw     bool          // the last read
 	since   time.Duration // when raw last changed
@@ -90,6 +91,10 @@ func NewDebouncer(t Timing) *Debouncer { return &Debouncer{t: t.withDefaults()} 
 // Read takes the line's level at a time that never goes back, and returns what
 // it proves, or 0. After it, Settling says whether to read again soon.
 func (d *Debouncer) Read(at time.Duration, pressed bool) Kind {
+	if gap := at - d.last; d.reads > 0 && gap > window/agree {
+		d.calm += gap // whoever stood still has seen no chatter meanwhile
+	}
+	d.last = at
 	switch {
 	case d.reads == 0:
 		d.raw, d.since, d.calm, d.reads = pressed, at, at, 1

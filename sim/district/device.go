@@ -444,7 +444,9 @@ func (d *Device) boot() error {
 	}
 	d.proc = p
 	for name, c := range d.buttons {
-		d.sendButton(name, c)
+		if c.closed || c.wire != Sound {
+			d.sendButton(name, c)
+		}
 	}
 	for _, role := range d.Spec.Inputs {
 		d.send(d.inputCommand(role))

@@ -116,6 +116,11 @@ func (d *Device) Validate(r *strictyaml.Report) {
 	if d.Virtual() && len(d.Buttons) > 3 {
 		r.Add("buttons", len(d.Buttons), "three buttons at most on the virtual board")
 	}
+	for name, b := range d.Buttons {
+		if d.Virtual() && b.Supervised {
+			r.Add("buttons."+name+".supervised", true, "none on the virtual board: its lines are taken")
+		}
+	}
 	if d.Virtual() && len(d.Inputs) > 0 {
 		r.Add("inputs", d.Inputs, "none on the virtual board: its lines are taken")
 	}
