@@ -8,6 +8,7 @@
 package boards
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -31,10 +32,31 @@ type Board struct {
 	ARM      int               `yaml:"goarm" min:"6" max:"7"` // with arch arm
 	Support  string            `yaml:"support" required:"true" oneof:"run here|built|described"`
 	Profiles []string          `yaml:"profiles" required:"true" oneof:"alarm-box|patrol-car"` // those that it has all roles for
-	Header   []string          `yaml:"header"`                                                // what is at pins 1, 2, 3 …
-	Lines    map[string]Line   `yaml:"lines" required:"true"`                                 // by role
-	UARTs    map[string]UART   `yaml:"uarts"`                                                 // by role: gps, fingerprint
-	Sources  map[string]string `yaml:"sources" required:"true"`                               // by the key above that they are for
+	Boot     Boot              `yaml:"boot"`
+	Header   []string          `yaml:"header"`                  // what is at pins 1, 2, 3 …
+	Lines    map[string]Line   `yaml:"lines"`                   // by role
+	UARTs    map[string]UART   `yaml:"uarts"`                   // by role: gps, fingerprint
+	Sources  map[string]string `yaml:"sources" required:"true"` // by the key above that they are for
+}
+
+// Boot says how a board comes to run the firmware: from a card that is written
+// with an image, or from a Debian system that a package is installed in.
+type Boot struct {
+	Image   *Image   `yaml:"image"`
+	Package *Package `yaml:"package"`
+}
+
+// An Image is what an image for the board is made of.
+type Image struct {
+	Kernel   string   `yaml:"kernel" required:"true"`  // Go package of gokrazy's kernel
+	Firmware string   `yaml:"firmware"`                // Go package of the boot loader's files; none where the machine has its own
+	Console  string   `yaml:"console" required:"true"` // the kernel's, such as ttyAMA0,115200, or disabled
+	Config   []string `yaml:"config"`                  // further lines of the boot loader's config.txt
+}
+
+// A Package is a Debian package.
+type Package struct {
+	Deb string `yaml:"deb" required:"true" oneof:"armhf|arm64|amd64"` // its architecture
 }
 
 // A Line is a GPIO line: its name, or CHIP:NUMBER where lines have no names.
@@ -125,6 +147,12 @@ func (b *Board) Validate(r *strictyaml.Report) {
 	if (b.Arch == "arm") != (b.ARM != 0) {
 		r.Add("goarm", b.ARM, "6 or 7 with arch arm, and none with others")
 	}
+	if deb := map[string]string{"arm": "armhf"}; b.Boot.Package != nil && b.Boot.Package.Deb != cmp.Or(deb[b.Arch], b.Arch) {
+		r.Add("boot.package.deb", b.Boot.Package.Deb, cmp.Or(deb[b.Arch], b.Arch)+" with arch "+b.Arch)
+	}
+	if none := b.Boot.Image == nil && b.Boot.Package == nil; none != (b.Arch == "any") {
+		r.Add("boot", "", "an image or a package, and none with arch any")
+	}
 	b.complete(r)
 	b.sourced(r)
 }
@@ -162,7 +190,7 @@ func (b *Board) complete(r *strictyaml.Report) {
 
 // sourced checks that all that is said has a source, and nothing else.
 func (b *Board) sourced(r *strictyaml.Report) {
-	need := map[string]bool{"arch": true, "lines": true, "header": len(b.Header) > 0, "uarts": len(b.UARTs) > 0}
+	need := map[string]bool{"arch": true, "boot": b.Arch != "any", "lines": len(b.Lines) > 0, "header": len(b.Header) > 0, "uarts": len(b.UARTs) > 0}
 	for _, key := range slices.Sorted(maps.Keys(need)) {
 		if need[key] && strings.TrimSpace(b.Sources[key]) == "" {
 			r.Add("sources."+key, "", "where the values of "+key+" come from")
@@ -170,7 +198,7 @@ func (b *Board) sourced(r *strictyaml.Report) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.Sources)) {
 		if !need[key] {
-			r.Add("sources."+key, key, "a part that this file has: arch, header, lines, uarts")
+			r.Add("sources."+key, key, "a part that this file has: arch, boot, header, lines, uarts")
 		}
 	}
 }

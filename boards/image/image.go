@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/fengsui/fengsui/boards"
 	"github.com/fengsui/fengsui/boards/image/fat"
 )
 
@@ -80,20 +81,20 @@ const (
 // A machine is what boards have in common that start from the same image.
 type machine struct {
 	arch, kernel, firmware, console string
+	config                          []string // of the boot loader
 }
 
 // machineOf returns how a board starts.
 func machineOf(board string) (machine, error) {
-	const gokrazy = "github.com/gokrazy/"
-	switch {
-	case board == "virt" || board == "generic-arm64":
-		return machine{"arm64", gokrazy + "kernel.arm64", "", "ttyAMA0,115200"}, nil
-	case board == "generic-amd64":
-		return machine{"amd64", gokrazy + "kernel.amd64", "", "ttyS0,115200"}, nil
-	case board == "rpi-zero-2w":
-		return machine{"arm64", gokrazy + "kernel.rpi", gokrazy + "firmware", "disabled"}, nil
+	b, err := boards.Load(board)
+	if err != nil {
+		return machine{}, fmt.Errorf("%w: %w", ErrBoard, err)
 	}
-	return machine{}, fmt.Errorf("%w: %q", ErrBoard, board)
+	if b.Boot.Image == nil {
+		return machine{}, fmt.Errorf("%w: %q", ErrBoard, board)
+	}
+	i := b.Boot.Image
+	return machine{b.Arch, i.Kernel, i.Firmware, i.Console, i.Config}, nil
 }
 
 // Build builds an image. The error wraps [ErrBoard], [ErrSource] or [ErrTool],
@@ -193,6 +194,7 @@ func (o Options) instance(m machine, dir string) error {
 			dhcp: map[string]any{"ExtraFilePaths": map[string]string{"/user/fengsui": firmware, "/etc/fengsui/config.yaml": config}},
 		},
 		"SerialConsole":              m.console,
+		"BootloaderExtraLines":       m.config,
 		"KernelPackage":              m.kernel,
 		"FirmwarePackage":            m.firmware,
 		"EEPROMPackage":              "", // the boot loader in a board's own memory stays as it is

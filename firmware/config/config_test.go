@@ -147,7 +147,7 @@ func TestRefusals(t *testing.T) {
 		"active":            {"line: A", "line: A, active: up", `c:5: field "buttons.panic.active": value "up": want one of high, low`},
 		"pull":              {"line: A", "line: A, pull: high", `c:5: field "buttons.panic.pull": value "high": want one of up, down, none`},
 		"no line":           {"{line: R}", "{}", `c:6: field "lamps.red.line": value "": want a GPIO line such as GPIO17, or a board that has one for this role`},
-		"unknown board":     {"data: /perm", "data: /perm\nboard: toaster", `c:4: field "board": value "toaster": want one of rpi-zero-2w, rpi-zero-w, sim, virt`},
+		"unknown board":     {"data: /perm", "data: /perm\nboard: toaster", `c:4: field "board": value "toaster": want one of ` + strings.Join(boards.Names(), ", ")},
 		"no port":           {"data: /perm", "data: /perm\ngps: {}", `c:4: field "gps.port": value "": want a serial port's path, or a board that has one`},
 		"line twice":        {"{line: Y}", "{line: A}", `c:6: field "lamps.amber.line": value "A": want a line that is not used by buttons.panic.line`},
 		"two ways":          {"line: A", "line: A, supervised: {adc: a/in_voltage0, window: W}", `c:5: field "buttons.panic.supervised": value "a/in_voltage0": want either adc, an analogue input, or window, a GPIO line`},
