@@ -55,6 +55,10 @@ func viewBody(body wire.Body) map[string]any {
 		return map[string]any{"officer": b.Officer, "reason": b.Reason}
 	case *wire.SignRefused:
 		return map[string]any{"reason": b.Reason, "slot": b.Slot, "score": b.Score}
+	case *wire.FingerChanged:
+		return map[string]any{
+			"action": b.Action.String(), "slot": b.Slot, "officer": b.Officer, "role": b.Role.String(), "duress": b.Duress, "by": b.By,
+		}
 	case *wire.Fault:
 		return map[string]any{"code": b.Code, "active": b.Active, "detail": b.Detail}
 	case *wire.Health:

@@ -35,7 +35,7 @@ func catalogue(t *testing.T, lang string) map[string]string {
 // there is must have a message.
 func valued() map[string][]string {
 	v := map[string][]string{
-		"kind":        {wire.Panic.String(), wire.Fire.String(), wire.Medical.String(), string(incident.Offline), string(incident.Twin), string(incident.DistrictLinkLost), string(incident.Tamper)},
+		"kind":        {wire.Panic.String(), wire.Fire.String(), wire.Medical.String(), wire.Duress.String(), string(incident.Offline), string(incident.Twin), string(incident.DistrictLinkLost), string(incident.Tamper)},
 		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String(), wire.WallCentre.String()},
 		"missing":     {incident.MissingTime, incident.MissingPosition},
 		"device_kind": {string(store.AlarmBox), string(store.PatrolCar)},

@@ -71,7 +71,7 @@ const (
 // Codes lists the codes that people choose from.
 func Codes() []Code { return []Code{Real, FalseAlarm, Test, Drill, Duplicate, Unfounded} }
 
-// A Kind is what help was asked for: "panic", "medical", "fire", or
+// A Kind is what help was asked for: "panic", "medical", "fire", "duress", or
 // "kind(n)" for one that this version does not know.
 type Kind string
 

@@ -101,7 +101,7 @@ func TestFields(t *testing.T) {
 }
 
 func TestPriority(t *testing.T) {
-	for kind, want := range map[wire.AlarmKind]int{wire.Panic: 1, wire.Medical: 2, wire.Fire: 2, 9: 1} {
+	for kind, want := range map[wire.AlarmKind]int{wire.Panic: 1, wire.Duress: 1, wire.Medical: 2, wire.Fire: 2, 9: 1} {
 		if got := incident.KindOf(kind).Priority(); got != want {
 			t.Errorf("priority of %v: %d, want %d", kind, got, want)
 		}

@@ -23,6 +23,7 @@ const (
 	TypeNoticeShown   BodyType = 21
 	TypeDropped       BodyType = 22
 	TypeStreamStarted BodyType = 23
+	TypeFingerChanged BodyType = 24
 	TypeTrackBatch    BodyType = 32
 )
 
@@ -49,6 +50,8 @@ func (t BodyType) String() string {
 		return "dropped"
 	case TypeStreamStarted:
 		return "stream_started"
+	case TypeFingerChanged:
+		return "finger_changed"
 	case TypeTrackBatch:
 		return "track_batch"
 	}
@@ -69,12 +72,19 @@ const (
 	Panic   AlarmKind = 1
 	Fire    AlarmKind = 2
 	Medical AlarmKind = 3
+	// Duress is asked for with an officer's duress finger, under the eyes of
+	// whoever forces them: it is always silent, and the device shows nothing of
+	// it, neither that it was raised nor what becomes of it.
+	Duress AlarmKind = 4
 )
 
-// String returns "panic", "fire", "medical" or "kind(n)".
-func (k AlarmKind) String() string { return name("kind", uint64(k), "", "panic", "fire", "medical") }
+// String returns "panic", "fire", "medical", "duress" or "kind(n)".
+func (k AlarmKind) String() string {
+	return name("kind", uint64(k), "", "panic", "fire", "medical", "duress")
+}
 
-// ParseAlarmKind is the inverse of [AlarmKind.String] for the known kinds.
+// ParseAlarmKind is the inverse of [AlarmKind.String] for the kinds that a
+// button may have.
 func ParseAlarmKind(s string) (AlarmKind, error) {
 	for _, k := range []AlarmKind{Panic, Fire, Medical} {
 		if k.String() == s {
@@ -118,7 +128,7 @@ type AlarmRaised struct {
 	Alarm    AlarmID   `cbor:"1,keyasint"`
 	Kind     AlarmKind `cbor:"2,keyasint"`
 	Silent   bool      `cbor:"3,keyasint,omitempty"` // the box makes no sound
-	Button   string    `cbor:"4,keyasint"`           // the button's name in the device's configuration
+	Button   string    `cbor:"4,keyasint"`           // the button's name in the device's configuration; "finger" of a duress finger
 	Press    uint64    `cbor:"5,keyasint"`           // 1 latched the alarm, 2 … came after
 	Position *Position `cbor:"6,keyasint,omitempty"` // nil when the device does not know
 	Extra    Extra     `cbor:"-"`
@@ -166,7 +176,11 @@ type SignOff struct {
 
 // SignRefused reports a finger that signed nobody on.
 type SignRefused struct {
-	Reason string `cbor:"1,keyasint"`           // "no_match", "weak_match", "unknown_slot"
+	// Reason is "no_match", "weak_match", "unreadable", "unknown_slot" (a match
+	// that no officer belongs to), "not_believed" (an answer that cannot be
+	// true), "locked" (after too many failures), or "not_authorised" (a finger
+	// that may not let another be enrolled or deleted).
+	Reason string `cbor:"1,keyasint"`
 	Slot   uint64 `cbor:"2,keyasint,omitempty"` // of a match that was refused
 	Score  uint64 `cbor:"3,keyasint,omitempty"`
 	Extra  Extra  `cbor:"-"`
@@ -241,7 +255,7 @@ func NewHealth(uptime time.Duration, firmware string, queue map[Lane]uint64) *He
 func (b *AlarmRaised) validate() error {
 	switch {
 	case b.Kind == 0:
-		return bad("kind (2)", b.Kind, "1 (panic), 2 (fire), 3 (medical)")
+		return bad("kind (2)", b.Kind, "1 (panic), 2 (fire), 3 (medical), 4 (duress)")
 	case b.Press == 0:
 		return bad("press (5)", b.Press, "1 or more")
 	}
@@ -344,6 +358,8 @@ func decodeBody(t BodyType, raw cbor.RawMessage) (Body, error) {
 		b = new(Dropped)
 	case TypeStreamStarted:
 		b = new(StreamStarted)
+	case TypeFingerChanged:
+		b = new(FingerChanged)
 	case TypeTrackBatch:
 		tb, err := decodeTrack(raw)
 		if err != nil {
@@ -388,6 +404,8 @@ func extraOf(b Body) *Extra {
 	case *Dropped:
 		return &b.Extra
 	case *StreamStarted:
+		return &b.Extra
+	case *FingerChanged:
 		return &b.Extra
 	}
 	panic(fmt.Sprintf("wire: %T has no Extra", b)) // every Body but UnknownBody and TrackBatch is above

@@ -84,4 +84,4 @@ export function draw(selected, choose) {
 
 export const loaded = () => { $("queue-empty").textContent = t("queue.empty"); };
 
-export const kindClass = (kind) => (["panic", "fire", "medical"].includes(kind) ? kind : "other");
+export const kindClass = (kind) => (["panic", "fire", "medical", "duress"].includes(kind) ? kind : "other");
