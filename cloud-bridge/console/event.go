@@ -66,9 +66,18 @@ func viewBody(body wire.Body) map[string]any {
 		for lane, n := range b.Queue {
 			queue[lane.String()] = n
 		}
-		return map[string]any{
+		m := map[string]any{
 			"uptime_s": float64(b.UptimeMs) / 1000, "queue": queue, "firmware": b.Firmware, "memory_kib": b.MemoryKiB,
 			"disk_free_kib": b.DiskFreeKiB, "gps": b.GPS, "faults": append([]string{}, b.Faults...),
+		}
+		if b.SignalDBm != 0 || b.Operator != "" {
+			m["signal_dbm"], m["operator"], m["rat"] = b.SignalDBm, b.Operator, b.RAT
+		}
+		return m
+	case *wire.SecondPath:
+		return map[string]any{
+			"alarm": b.Alarm.String(), "press": b.Press, "sent": b.Sent, "failed": b.Failed, "answered": b.Answered,
+			"after_s": float64(b.AfterMs) / 1000,
 		}
 	case *wire.NoticeShown:
 		return map[string]any{"alarm": b.Alarm.String(), "rev": b.Rev, "state": b.State.String()}

@@ -24,6 +24,7 @@ const (
 	TypeDropped       BodyType = 22
 	TypeStreamStarted BodyType = 23
 	TypeFingerChanged BodyType = 24
+	TypeSecondPath    BodyType = 28
 	TypeTrackBatch    BodyType = 32
 )
 
@@ -52,6 +53,8 @@ func (t BodyType) String() string {
 		return "stream_started"
 	case TypeFingerChanged:
 		return "finger_changed"
+	case TypeSecondPath:
+		return "second_path"
 	case TypeTrackBatch:
 		return "track_batch"
 	}
@@ -203,7 +206,11 @@ type Health struct {
 	DiskFreeKiB uint64          `cbor:"5,keyasint,omitempty"` // on the spool's file system
 	GPS         string          `cbor:"6,keyasint,omitempty"` // "none", "searching", "2d", "3d"
 	Faults      []string        `cbor:"7,keyasint,omitempty"` // codes of the active faults
-	Extra       Extra           `cbor:"-"`
+	// Of the cellular modem, where there is one that works.
+	SignalDBm int64  `cbor:"20,keyasint,omitempty"` // received power; 0: not known
+	Operator  string `cbor:"21,keyasint,omitempty"` // of the network
+	RAT       string `cbor:"22,keyasint,omitempty"` // "gsm", "umts", "lte", "nr"
+	Extra     Extra  `cbor:"-"`
 }
 
 // NoticeShown reports that the device's lamps show a Notice.
@@ -307,8 +314,13 @@ func (b *Health) validate() error {
 			return err
 		}
 	}
-	if err := text("gps (6)", b.GPS, 32); err != nil {
-		return err
+	for _, f := range []struct{ name, s string }{{"gps (6)", b.GPS}, {"operator (21)", b.Operator}, {"rat (22)", b.RAT}} {
+		if err := text(f.name, f.s, 32); err != nil {
+			return err
+		}
+	}
+	if b.SignalDBm < -200 || b.SignalDBm > 0 {
+		return bad("signal (20)", b.SignalDBm, "-200 to 0 dBm")
 	}
 	return text("firmware (3)", b.Firmware, 64)
 }
@@ -360,6 +372,8 @@ func decodeBody(t BodyType, raw cbor.RawMessage) (Body, error) {
 		b = new(StreamStarted)
 	case TypeFingerChanged:
 		b = new(FingerChanged)
+	case TypeSecondPath:
+		b = new(SecondPath)
 	case TypeTrackBatch:
 		tb, err := decodeTrack(raw)
 		if err != nil {
@@ -406,6 +420,8 @@ func extraOf(b Body) *Extra {
 	case *StreamStarted:
 		return &b.Extra
 	case *FingerChanged:
+		return &b.Extra
+	case *SecondPath:
 		return &b.Extra
 	}
 	panic(fmt.Sprintf("wire: %T has no Extra", b)) // every Body but UnknownBody and TrackBatch is above

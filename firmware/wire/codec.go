@@ -39,6 +39,7 @@ var (
 	aadEvent = []byte("fs/v1/event")
 	aadHello = []byte("fs/v1/hello")
 	aadDown  = []byte("fs/v1/down")
+	aadGroup = []byte("fs/v1/group")
 )
 
 // codec holds the two CBOR modes; both are immutable once made.

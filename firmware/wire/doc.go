@@ -12,6 +12,10 @@
 //	hello  the device  "fs/v1/hello"    fs/v1/<device>/up/hello
 //	down   the centre  "fs/v1/down"     fs/v1/<device>/down
 //
+// Two more kinds go other ways: a [GroupAlarm] from device to device on the
+// local network ("fs/v1/group"), and [SMSAlarm] and [SMSAnswer], which are
+// bytes in an SMS and no CBOR.
+//
 // The same contract is written as a CDDL schema (RFC 8610) in fengsui.cddl,
 // and as test vectors in testdata/vectors that another implementation can use.
 //
