@@ -25,7 +25,14 @@ const (
 	TypeStreamStarted BodyType = 23
 	TypeFingerChanged BodyType = 24
 	TypeSecondPath    BodyType = 28
+	TypeSounded       BodyType = 26
+	TypeCheckIn       BodyType = 29
+	TypeModeSet       BodyType = 30
 	TypeTrackBatch    BodyType = 32
+
+	TypeUnitAnswer     BodyType = 40
+	TypeAttachmentPart BodyType = 41
+	TypeNote           BodyType = 42
 )
 
 // String returns the type's name as the centre's API gives it.
@@ -55,8 +62,20 @@ func (t BodyType) String() string {
 		return "finger_changed"
 	case TypeSecondPath:
 		return "second_path"
+	case TypeSounded:
+		return "sounded"
+	case TypeCheckIn:
+		return "check_in"
+	case TypeModeSet:
+		return "mode_set"
 	case TypeTrackBatch:
 		return "track_batch"
+	case TypeUnitAnswer:
+		return "unit_answer"
+	case TypeAttachmentPart:
+		return "attachment_part"
+	case TypeNote:
+		return "note"
 	}
 	return fmt.Sprintf("body(%d)", uint64(t))
 }
@@ -374,6 +393,18 @@ func decodeBody(t BodyType, raw cbor.RawMessage) (Body, error) {
 		b = new(FingerChanged)
 	case TypeSecondPath:
 		b = new(SecondPath)
+	case TypeSounded:
+		b = new(Sounded)
+	case TypeCheckIn:
+		b = new(CheckIn)
+	case TypeModeSet:
+		b = new(ModeSet)
+	case TypeUnitAnswer:
+		b = new(UnitAnswer)
+	case TypeAttachmentPart:
+		b = new(AttachmentPart)
+	case TypeNote:
+		b = new(Note)
 	case TypeTrackBatch:
 		tb, err := decodeTrack(raw)
 		if err != nil {
@@ -389,6 +420,16 @@ func decodeBody(t BodyType, raw cbor.RawMessage) (Body, error) {
 	extra, err := decodeMap(raw, b)
 	if err == nil {
 		*extraOf(b) = extra
+		switch b := b.(type) { // an empty list says the same as none
+		case *UnitAnswer:
+			if len(b.Attachments) == 0 {
+				b.Attachments = nil
+			}
+		case *Note:
+			if len(b.Attachments) == 0 {
+				b.Attachments = nil
+			}
+		}
 		err = b.validate()
 	}
 	if err != nil {
@@ -422,6 +463,18 @@ func extraOf(b Body) *Extra {
 	case *FingerChanged:
 		return &b.Extra
 	case *SecondPath:
+		return &b.Extra
+	case *Sounded:
+		return &b.Extra
+	case *CheckIn:
+		return &b.Extra
+	case *ModeSet:
+		return &b.Extra
+	case *UnitAnswer:
+		return &b.Extra
+	case *AttachmentPart:
+		return &b.Extra
+	case *Note:
 		return &b.Extra
 	}
 	panic(fmt.Sprintf("wire: %T has no Extra", b)) // every Body but UnknownBody and TrackBatch is above

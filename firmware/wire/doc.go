@@ -38,6 +38,10 @@
 // edge: the centre repeats the newest one until an event with a [NoticeShown]
 // body of the same or a later revision is committed.
 //
+// So are a [Sound] (answered by [Sounded]), an [Assignment] (by [UnitAnswer])
+// and a [Mode] (by [ModeSet]). The times that they name are of the centre's
+// clock, as their own CentreTime is: see [Down.Left].
+//
 // # Growth
 //
 // An unknown body type is kept as [UnknownBody], an unknown map key in the

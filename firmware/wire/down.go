@@ -80,8 +80,11 @@ type DownType uint64
 
 // The types of downlink messages.
 const (
-	TypeAck    DownType = 1
-	TypeNotice DownType = 2
+	TypeAck        DownType = 1
+	TypeNotice     DownType = 2
+	TypeSound      DownType = 3
+	TypeAssignment DownType = 4
+	TypeMode       DownType = 5
 )
 
 // A Down is a message from the centre to one device.
@@ -92,7 +95,8 @@ type Down struct {
 	Extra      Extra
 }
 
-// A DownBody is *[Ack], *[Notice] or *[UnknownDown].
+// A DownBody is *[Ack], *[Notice], *[Sound], *[Assignment], *[Mode] or
+// *[UnknownDown].
 type DownBody interface{ DownType() DownType }
 
 // An Ack says that the centre's database holds every event of a stream up to
@@ -180,10 +184,22 @@ func SealDown(d *Down, key ed25519.PrivateKey) ([]byte, error) {
 		if err = b.validate(); err == nil {
 			raw, err = encodeMap(b, b.Extra)
 		}
+	case *Sound:
+		if err = b.validate(); err == nil {
+			raw, err = encodeMap(b, b.Extra)
+		}
+	case *Assignment:
+		if err = b.validate(); err == nil {
+			raw, err = encodeMap(b, b.Extra)
+		}
+	case *Mode:
+		if err = b.validate(); err == nil {
+			raw, err = encodeMap(b, b.Extra)
+		}
 	case *UnknownDown:
 		raw = b.Raw
 	default:
-		err = bad("body (4)", fmt.Sprintf("%T", d.Body), "*Ack, *Notice or *UnknownDown")
+		err = bad("body (4)", fmt.Sprintf("%T", d.Body), "*Ack, *Notice, *Sound, *Assignment, *Mode or *UnknownDown")
 	}
 	if err != nil {
 		return nil, err
@@ -229,6 +245,24 @@ func OpenDown(msg []byte, pub ed25519.PublicKey, device string) (*Down, error) {
 			err = n.validate()
 		}
 		d.Body = n
+	case TypeSound:
+		b := new(Sound)
+		if b.Extra, err = decodeMap(m.Body, b); err == nil {
+			err = b.validate()
+		}
+		d.Body = b
+	case TypeAssignment:
+		b := new(Assignment)
+		if b.Extra, err = decodeMap(m.Body, b); err == nil {
+			err = b.validate()
+		}
+		d.Body = b
+	case TypeMode:
+		b := new(Mode)
+		if b.Extra, err = decodeMap(m.Body, b); err == nil {
+			err = b.validate()
+		}
+		d.Body = b
 	default:
 		err = keepable(m.Body)
 		d.Body = &UnknownDown{Type: m.Type, Raw: append(cbor.RawMessage(nil), m.Body...)}

@@ -136,6 +136,38 @@ func vectors(t testing.TB) map[string]any {
 			Hash: map[wire.Lane]wire.Hash{wire.Alarm: {0xaa, 15: 0xbb}}, Echo: &wire.Echo{Boot: 3, MonoMs: 91_250},
 			Kept: []wire.Hash{{0xcc, 15: 0xdd}},
 		}},
+		"sounded":       event(wire.Duty, &wire.Sounded{Alarm: alarm, Rev: 1, On: true, By: wire.SoundedByCentre, Device: "box-02"}),
+		"sounded_group": event(wire.Duty, &wire.Sounded{Alarm: alarm, By: wire.SoundedByGroup, Device: "box-02", Why: "no_siren"}),
+		"check_in":      event(wire.Duty, &wire.CheckIn{By: wire.CheckInFinger, Officer: "V-2001"}),
+		"check_in_button": event(wire.Duty, &wire.CheckIn{
+			By: wire.CheckInButton, Button: "round", Position: &wire.Position{LatE7: 301234567, LonE7: 1031234567, AgeMs: 900},
+		}),
+		"mode_set": event(wire.Duty, &wire.ModeSet{Rev: 4, Drill: true}),
+		"unit_answer": event(wire.Duty, &wire.UnitAnswer{
+			Incident: 17, Rev: 1, Answer: wire.AnswerOnScene, Position: &wire.Position{LatE7: 301234567, LonE7: 1031234567, AgeMs: 200, HDOP: 9},
+		}),
+		"unit_answer_closed": event(wire.Duty, &wire.UnitAnswer{
+			Incident: 17, Rev: 2, Answer: wire.AnswerClosed, Code: wire.CloseFalseAlarm, Note: "孩子误按", Attachments: []wire.Hash{{0xab, 15: 0xcd}},
+		}),
+		"attachment_part": event(wire.Track, &wire.AttachmentPart{
+			Whole: append([]byte{0xab, 15: 0xcd}, make([]byte, 16)...), Size: 7, Index: 1, Count: 2, Bytes: []byte("jpg"), MIME: "image/jpeg", Incident: 17,
+		}),
+		"note": event(wire.Duty, &wire.Note{Incident: 17, Text: "door locked", Attachments: []wire.Hash{{0xab, 15: 0xcd}}}),
+		"down_sound": &wire.Down{Device: "box-01", CentreTime: 1_795_435_201_500, Body: &wire.Sound{
+			Alarm: alarm, Rev: 1, On: true, Until: 1_795_435_381_500, Device: "box-02", Name: "王家院子", Kind: wire.Panic, Drill: true,
+		}},
+		"down_sound_off": &wire.Down{Device: "box-01", CentreTime: 1_795_435_201_500, Body: &wire.Sound{
+			Alarm: alarm, Rev: 2, Device: "box-02", Kind: wire.Panic,
+		}},
+		"down_assignment": &wire.Down{Device: "box-01", CentreTime: 1_795_435_201_500, Body: &wire.Assignment{
+			Incident: 17, Rev: 1, State: wire.Assigned, Stage: "dispatched", Alarm: alarm, Kind: "panic", Priority: 1, Drill: true, Silent: true,
+			Device: "box-02", Name: "王家院子", Place: &wire.Place{LatE7: 301234567, LonE7: 1031234567, Source: wire.PlaceGNSS, AgeMs: 1500, Within: 12},
+			Pressed: &wire.PressTime{UnixMilli: 1_795_435_200_123, Source: wire.WallGNSS, WithinMs: 50}, Note: "second house", Given: 1_795_435_201_000,
+		}},
+		"down_assignment_ended": &wire.Down{Device: "box-01", CentreTime: 1_795_435_201_500, Body: &wire.Assignment{
+			Incident: 17, Rev: 3, State: wire.AssignmentEnded, Kind: "offline",
+		}},
+		"down_mode":          &wire.Down{Device: "box-01", CentreTime: 1_795_435_201_500, Body: &wire.Mode{Rev: 4, Drill: true, Until: 1_795_438_800_000}},
 		"later_version_keys": next,
 		"later_version_body": event(wire.Duty, &wire.UnknownBody{BodyType: 777, Raw: raw(t, map[int]any{1: "photo", 2: []byte{1, 2}})}),
 		"hello": &wire.Hello{
@@ -386,6 +418,16 @@ func TestSealDownRefuses(t *testing.T) {
 		"type (3) 0":      &wire.UnknownDown{Raw: cbor.RawMessage{0xa0}},
 		"body (4) absent": &wire.UnknownDown{Type: 50},
 		"rev (2) 0":       &wire.Notice{},
+		"device (5)":      &wire.Sound{Rev: 1, Kind: wire.Fire},
+		"until (4) 0":     &wire.Sound{Rev: 1, Kind: wire.Fire, Device: "box-02", On: true},
+		"until (4) 9":     &wire.Sound{Rev: 1, Kind: wire.Fire, Device: "box-02", Until: 9},
+		"until (3) 0":     &wire.Mode{Rev: 1, Drill: true},
+		"until (3) 9":     &wire.Mode{Rev: 1, Until: 9},
+		"incident (1) 0":  &wire.Assignment{Rev: 1, State: wire.Assigned, Kind: "panic"},
+		"state (3) 0":     &wire.Assignment{Incident: 1, Rev: 1, Kind: "panic"},
+		"place.lat (1)":   &wire.Assignment{Incident: 1, Rev: 1, State: wire.Assigned, Kind: "panic", Place: &wire.Place{LatE7: 91e7}},
+		"pressed.time":    &wire.Assignment{Incident: 1, Rev: 1, State: wire.Assigned, Kind: "panic", Pressed: &wire.PressTime{UnixMilli: -1}},
+		"kind (6)":        &wire.Assignment{Incident: 1, Rev: 1, State: wire.Assigned},
 	} {
 		_, err := wire.SealDown(&wire.Down{Device: "box-01", Body: b}, centreKey)
 		if !errors.Is(err, wire.ErrMessage) || !strings.Contains(err.Error(), want) {
