@@ -225,12 +225,41 @@ type Health struct {
 	DiskFreeKiB uint64          `cbor:"5,keyasint,omitempty"` // on the spool's file system
 	GPS         string          `cbor:"6,keyasint,omitempty"` // "none", "searching", "2d", "3d"
 	Faults      []string        `cbor:"7,keyasint,omitempty"` // codes of the active faults
+	// Started says why the device runs, in its first heartbeat after each start.
+	Started     Started `cbor:"8,keyasint,omitempty"`
+	Temperature *int64  `cbor:"9,keyasint,omitempty"`  // of the board, tenths of a degree Celsius; nil: not known
+	Supply      *Supply `cbor:"10,keyasint,omitempty"` // nil: the board does not watch it
 	// Of the cellular modem, where there is one that works.
 	SignalDBm int64  `cbor:"20,keyasint,omitempty"` // received power; 0: not known
 	Operator  string `cbor:"21,keyasint,omitempty"` // of the network
 	RAT       string `cbor:"22,keyasint,omitempty"` // "gsm", "umts", "lte", "nr"
 	Extra     Extra  `cbor:"-"`
 }
+
+// Started is why a device runs. A receiver may meet words that it does not know.
+type Started string
+
+// Why a device started.
+const (
+	StartedPower     Started = "power"     // the power came, or came back after a cut or a brown-out
+	StartedWatchdog  Started = "watchdog"  // the board's watchdog, as nothing worked any more
+	StartedPanic     Started = "panic"     // of the kernel
+	StartedCommanded Started = "commanded" // it was ended in order
+	StartedHung      Started = "hung"      // the firmware hung, and was started again
+	StartedCrashed   Started = "crashed"   // the firmware ended, and was started again
+	StartedUnknown   Started = "unknown"   // nothing tells
+)
+
+// Supply is what a board says of its supply and of what that did to it.
+type Supply uint64
+
+// The bits of a Supply.
+const (
+	UnderVoltage    Supply = 1 << 0 // now
+	UnderVoltageWas Supply = 1 << 1 // since the power came
+	Throttled       Supply = 1 << 2 // slowed down for its supply or its heat, now
+	ThrottledWas    Supply = 1 << 3 // since the power came
+)
 
 // NoticeShown reports that the device's lamps show a Notice.
 type NoticeShown struct {

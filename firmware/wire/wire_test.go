@@ -79,6 +79,10 @@ func vectors(t testing.TB) map[string]any {
 		"health_cellular": event(wire.Duty, &wire.Health{
 			UptimeMs: 61_250, Queue: map[wire.Lane]uint64{wire.Alarm: 1}, Firmware: "1.0.0", SignalDBm: -87, Operator: "中国移动", RAT: "lte",
 		}),
+		"health_first": event(wire.Duty, &wire.Health{
+			UptimeMs: 250, Queue: map[wire.Lane]uint64{wire.Duty: 1}, Firmware: "1.0.0",
+			Started: wire.StartedWatchdog, Temperature: new(int64(-52)), Supply: new(wire.UnderVoltage | wire.UnderVoltageWas),
+		}),
 		"second_path": event(wire.Duty, &wire.SecondPath{Alarm: alarm, Press: 2, Sent: 3, Failed: 1, Answered: true, AfterMs: 14_250}),
 		"group_alarm": &wire.GroupAlarm{
 			Device: "box-01", Group: "shiqiao-10", Stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}, Boot: 3, N: 17,
