@@ -16,8 +16,12 @@ import (
 // loopback address.
 const hostSeen = "10.0.2.2"
 
-// firstStart bounds how long a virtual board takes to its first start.
-const firstStart = 3 * time.Minute
+// What bounds a virtual board's first start: how long it takes, and how often
+// the emulator ends by itself.
+const (
+	firstStart   = 3 * time.Minute
+	firstCrashes = 3
+)
 
 // ErrBoard means that a virtual board does not start; its log says why.
 var ErrBoard = errors.New("the virtual board does not start")
@@ -61,14 +65,23 @@ func (d *Device) makeBoard(ctx context.Context, o Options, w wiring) (key string
 	if err := d.PowerRestore(); err != nil {
 		return "", err
 	}
-	t := time.NewTimer(firstStart)
-	defer t.Stop()
-	select {
-	case key := <-d.key:
-		return key, nil
-	case <-t.C:
-		return "", fmt.Errorf("%w: %s has not said its key after %v; see %s", ErrBoard, d.ID, firstStart, d.logPath)
-	case <-ctx.Done():
-		return "", ctx.Err()
+	late := time.NewTimer(firstStart)
+	defer late.Stop()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case key := <-d.key:
+			return key, nil
+		case <-look.C:
+			if d.Crashes() < firstCrashes {
+				continue
+			}
+			return "", fmt.Errorf("%w: %s: the emulator ends by itself; see %s", ErrBoard, d.ID, d.logPath)
+		case <-late.C:
+			return "", fmt.Errorf("%w: %s has not said its key after %v; see %s", ErrBoard, d.ID, firstStart, d.logPath)
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
 	}
 }

@@ -139,7 +139,8 @@ func arguments(o Options, at func(string) string, cmdline string) []string {
 		"-S", "-M", "virt", "-accel", "tcg", "-cpu", "cortex-a72", "-m", "512", "-smp", "2", "-display", "none", "-nodefaults",
 		"-serial", "stdio", "-kernel", at("kernel"), "-append", cmdline,
 		"-drive", "file=nbd+unix:///card?socket=" + at("disk") + ",format=raw,if=virtio,cache=writeback",
-		"-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
+		// No boot ROM of the network card: Debian has it in a package of its own.
+		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
 		"-device", "i6300esb", "-action", "watchdog=reset",
 		"-qtest", "unix:" + at("qtest") + ",server=on,wait=off", "-qtest-log", os.DevNull,
 		"-qmp", "unix:" + at("qmp") + ",server=on,wait=off",
