@@ -12,6 +12,8 @@ var (
 	ErrTimeout = errors.New("no answer in time")
 	// ErrPort means that the port failed or was closed; open it anew.
 	ErrPort = errors.New("port failed")
+	// ErrNotReady means that no sensor answers at the moment.
+	ErrNotReady = errors.New("the fingerprint sensor does not answer")
 	// ErrUnsolicited means that the sensor sent more acknowledgements than it
 	// had commands, so that none of them is believed.
 	ErrUnsolicited = errors.New("answers that nobody asked for")
@@ -27,6 +29,20 @@ var (
 	// ErrSlotRange means that the sensor named a slot that its library does not
 	// have. It wraps ErrAnswer.
 	ErrSlotRange = fmt.Errorf("%w: slot outside the library", ErrAnswer)
+	// ErrForeign means that the sensor does not have the password that this
+	// device gave it, but that of the configuration: it is another sensor, and
+	// whose fingers it knows is unknown.
+	ErrForeign = errors.New("another sensor than the one that this device gave its password")
+)
+
+// Errors of an enrolment.
+var (
+	// ErrNobody means that no finger was laid, or lifted, in time.
+	ErrNobody = errors.New("no finger was laid or lifted in time")
+	// ErrOccupied means that the slot holds a template already.
+	ErrOccupied = errors.New("the slot is taken")
+	// ErrNoSuchSlot means that the library has no slot of that number.
+	ErrNoSuchSlot = errors.New("no such slot")
 )
 
 // Error is an operation on a sensor that failed.

@@ -11,13 +11,22 @@ const (
 	OpGenImg        Opcode = 0x01 // capture an image of the finger
 	OpImg2Tz        Opcode = 0x02 // make a feature file of the image
 	OpSearch        Opcode = 0x04 // search the library for a feature file
+	OpRegModel      Opcode = 0x05 // make a template of the feature files in both buffers; it stays in them
+	OpStore         Opcode = 0x06 // write the template of a buffer to a slot of the sensor's own flash
+	OpDelete        Opcode = 0x0C // delete templates; we only ever ask for one
 	OpReadSysPara   Opcode = 0x0F // read the system parameters
+	OpSetPwd        Opcode = 0x12 // set the password
 	OpVfyPwd        Opcode = 0x13 // verify the password
 	OpTemplateCount Opcode = 0x1D // read the number of templates
+	OpReadIndex     Opcode = 0x1F // read which slots hold a template: a bit a slot, of 256 slots
+	OpAura          Opcode = 0x35 // light the ring (R503 and its kin)
 )
 
 // The instructions that move templates or images. They are named here so that
-// a log can name them; they are never sent, see Opcode.Allowed.
+// a log can name them; they are never sent, see Opcode.Allowed. None of them
+// is needed to enrol: two captures, RegModel and Store all work inside the
+// sensor. LoadChar moves a template only to where UpChar would find it, and
+// what it would be good for, comparing a finger with one slot, Search does.
 const (
 	OpLoadChar  Opcode = 0x07 // read a template from the library into a buffer, where UpChar finds it
 	OpUpChar    Opcode = 0x08 // send a feature file or template out of the sensor
@@ -44,12 +53,22 @@ func (op Opcode) shape() (s struct{ args, reply int }, ok bool) {
 		s.args, s.reply = 1, 1
 	case OpSearch:
 		s.args, s.reply = 5, 5
+	case OpRegModel:
+		s.args, s.reply = 0, 1
+	case OpStore:
+		s.args, s.reply = 3, 1
+	case OpDelete:
+		s.args, s.reply = 4, 1
 	case OpReadSysPara:
 		s.args, s.reply = 0, 17
-	case OpVfyPwd:
+	case OpSetPwd, OpVfyPwd:
 		s.args, s.reply = 4, 1
 	case OpTemplateCount:
 		s.args, s.reply = 0, 3
+	case OpReadIndex:
+		s.args, s.reply = 1, 1+indexBytes
+	case OpAura:
+		s.args, s.reply = 4, 1
 	default:
 		return s, false
 	}
@@ -65,6 +84,18 @@ func (op Opcode) String() string {
 		return "Img2Tz"
 	case OpSearch:
 		return "Search"
+	case OpRegModel:
+		return "RegModel"
+	case OpStore:
+		return "Store"
+	case OpDelete:
+		return "DeletChar" // the manual's spelling
+	case OpSetPwd:
+		return "SetPwd"
+	case OpReadIndex:
+		return "ReadIndexTable"
+	case OpAura:
+		return "AuraLedConfig"
 	case OpReadSysPara:
 		return "ReadSysPara"
 	case OpVfyPwd:

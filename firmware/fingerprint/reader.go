@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,8 @@ const (
 	DefaultMinScore = 50
 	// DefaultStuck is how long a finger may lie.
 	DefaultStuck = time.Minute
+	// DefaultWait is how long an enrolment waits for a finger.
+	DefaultWait = 30 * time.Second
 
 	// liftPolls is how many looks in a row must find no finger before the next
 	// one counts: a dry finger flickers.
@@ -37,6 +40,9 @@ type Options struct {
 	Poll     time.Duration // between two looks for a finger; default DefaultPoll
 	MinScore int           // a weaker match is refused; default DefaultMinScore
 	Stuck    time.Duration // how long a finger may lie; default DefaultStuck
+	Wait     time.Duration // how long an enrolment waits for a finger to come or go; default DefaultWait
+	Secret   *Secret       // the device's own password; nil: it has none, and Password is what there is
+	NoRing   bool          // the light ring is left alone
 	Log      *slog.Logger  // default: discarded
 }
 
@@ -55,6 +61,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stuck <= 0 {
 		o.Stuck = DefaultStuck
+	}
+	if o.Wait <= 0 {
+		o.Wait = DefaultWait
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -94,6 +103,9 @@ type Event struct {
 type Reader struct {
 	opt    Options
 	sensor *Sensor // of the Run in progress
+	jobs   chan job
+	live   atomic.Pointer[chan struct{}] // of the Run in progress, from Ready on; closed at its end
+	ring   ring
 
 	// What the loop knows of the finger that lies; reset by Run.
 	armed bool      // the next finger counts
@@ -105,7 +117,9 @@ type Reader struct {
 }
 
 // NewReader returns a reader; Run does the work.
-func NewReader(opt Options) *Reader { return &Reader{opt: opt.withDefaults()} }
+func NewReader(opt Options) *Reader {
+	return &Reader{opt: opt.withDefaults(), jobs: make(chan job)}
+}
 
 // Run connects to the sensor behind a port and tells events until ctx ends,
 // and then returns nil, or until the sensor is lost or refuses us, and then
@@ -129,6 +143,13 @@ func (r *Reader) Run(ctx context.Context, port io.ReadWriteCloser, events func(E
 	if err := r.connect(ctx); err != nil {
 		return err
 	}
+	live := make(chan struct{})
+	r.live.Store(&live)
+	defer func() {
+		r.live.Store(nil)
+		close(live)
+	}()
+	r.ring.begin(!r.opt.NoRing)
 	events(Event{Kind: Ready})
 
 	r.armed, r.seen, r.stuck, r.empty, r.tries, r.bad = false, time.Time{}, false, 0, 0, nil
@@ -139,10 +160,20 @@ func (r *Reader) Run(ctx context.Context, port io.ReadWriteCloser, events func(E
 		select {
 		case <-ctx.Done():
 			return nil
+		case j := <-r.jobs:
+			err := j.run(ctx, r.sensor)
+			j.done <- err
+			if errors.Is(err, ErrPort) {
+				return err
+			}
+			r.armed, r.seen, r.empty, r.tries, r.bad = false, time.Time{}, 0, 0, nil // a finger that lies now has done its work
+			next.Reset(r.opt.Poll)
+			continue
 		case <-next.C:
 		}
 		began := time.Now()
 		before := r.sensor.Stats()
+		r.ring.update(ctx, r.sensor, r.opt.Log)
 		switch err := r.look(ctx, events); {
 		case err == nil:
 			failed = 0
@@ -163,7 +194,7 @@ func (r *Reader) Run(ctx context.Context, port io.ReadWriteCloser, events func(E
 }
 
 func (r *Reader) connect(ctx context.Context) error {
-	p, err := r.sensor.Connect(ctx)
+	p, err := r.sensor.unlock(ctx, r.opt)
 	if err != nil {
 		return err
 	}
@@ -172,7 +203,7 @@ func (r *Reader) connect(ctx context.Context) error {
 		return err
 	}
 	r.opt.Log.Info("fingerprint reader: ready", "library", p.Library, "templates", n, "security", p.Security,
-		"system", fmt.Sprintf("%04X", p.System), "password", r.opt.Password != 0)
+		"system", fmt.Sprintf("%04X", p.System), "password", r.sensor.password != 0)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,12 +22,25 @@ import (
 	"github.com/fengsui/fengsui/firmware/fingerprint/internal/zfm"
 )
 
-// Fingers that are in no slot.
+// Fingers that are no finger that can be enrolled, or not well. Any number
+// from 0 on is a finger; so is Stranger.
 const (
 	NoFinger = -1 // nothing lies on the sensor
-	Stranger = -2 // a finger that is not enrolled
-	Smudge   = -3 // a finger of which no features can be taken
+	Stranger = -2 // a finger that no test enrols
+	Smudge   = -3 // of which too few features can be taken
+	Dry      = -4
+	Wet      = -5
+	Messy    = -6
+	Blurred  = -7 // of which no image can be captured
 )
+
+// spoilt are the confirmation codes of the fingers that cannot be read.
+func spoilt(finger int) (code fingerprint.Code, bad bool) {
+	code, bad = map[int]fingerprint.Code{
+		Smudge: fingerprint.ErrFewFeatures, Dry: fingerprint.ErrTooDry, Wet: fingerprint.ErrTooWet, Messy: fingerprint.ErrDisordered,
+	}[finger]
+	return code, bad
+}
 
 // A Fault is a way to answer wrongly, once or until it is changed.
 type Fault uint8
@@ -42,28 +56,38 @@ const (
 	Unsolicited       // before the answer, a match of slot 1 that nobody asked for
 	SlotRange         // a match names a slot that the library does not have
 	Noise             // bytes that are no packet before the answer
+	Garbage           // other bytes, as of a wrong speed
+	FlashFails        // Store, DeletChar and SetPwd fail
 )
 
 // Options describe the sensor.
 type Options struct {
-	Slots    []int  // the enrolled slots
+	Slots    []int  // the enrolled slots; in slot n is finger n
 	Library  int    // number of slots; 0: 200
-	Password uint32 // 0: any VfyPwd with 0 is taken
+	Password uint32 // that it has at the start
 	Score    int    // of a match; 0: 120
+	Baud     int    // its speed, for Open; 0: 57600
+	NoRing   bool   // it has no light, and knows no AuraLedConfig
 }
 
 // A Sensor is an emulated sensor. Its methods may be called from any
 // goroutine.
 type Sensor struct {
-	mu       sync.Mutex
-	opt      Options
-	finger   int
-	fault    Fault
-	once     bool
-	verified bool
-	image    int // the finger whose image was captured
-	features int // the finger whose features are in buffer 1 or 2
-	log      []fingerprint.Opcode
+	mu        sync.Mutex
+	opt       Options
+	finger    int
+	fault     Fault
+	once      bool
+	unplugged bool
+	lines     []io.Closer // far ends of Open's
+	library   map[int]int // slot → finger; it stays without power, as the password does
+	password  uint32
+	verified  bool
+	image     int    // the finger whose image was captured
+	buffers   [3]int // the fingers whose features are in buffers 1 and 2
+	fresh     bool   // no capture since the features were taken: only then can they be searched for
+	light     fingerprint.Light
+	log       []fingerprint.Opcode
 }
 
 // New returns a sensor with no finger on it.
@@ -74,10 +98,23 @@ func New(opt Options) *Sensor {
 	if opt.Score == 0 {
 		opt.Score = 120
 	}
-	return &Sensor{opt: opt, finger: NoFinger, image: NoFinger, features: NoFinger}
+	if opt.Baud == 0 {
+		opt.Baud = 57600
+	}
+	s := &Sensor{opt: opt, finger: NoFinger, library: make(map[int]int), password: opt.Password}
+	for _, slot := range opt.Slots {
+		s.library[slot] = slot
+	}
+	s.forget()
+	return s
 }
 
-// Lay lays a finger on the sensor: an enrolled slot, [Stranger] or [Smudge].
+// forget is what a loss of power does.
+func (s *Sensor) forget() {
+	s.verified, s.image, s.buffers = false, NoFinger, [3]int{NoFinger, NoFinger, NoFinger}
+}
+
+// Lay lays a finger on the sensor.
 func (s *Sensor) Lay(finger int) { s.with(func() { s.finger = finger }) }
 
 // Lift takes the finger away.
@@ -87,9 +124,29 @@ func (s *Sensor) Lift() { s.with(func() { s.finger = NoFinger }) }
 func (s *Sensor) Break(f Fault, once bool) { s.with(func() { s.fault, s.once = f, once }) }
 
 // PowerOff forgets what a sensor keeps in memory that needs power: images,
-// features, and that the password was verified. The library stays.
-func (s *Sensor) PowerOff() {
-	s.with(func() { s.verified, s.image, s.features = false, NoFinger, NoFinger })
+// features, and that the password was verified. The library and the password
+// stay.
+func (s *Sensor) PowerOff() { s.with(s.forget) }
+
+// Library returns which finger is in which slot.
+func (s *Sensor) Library() (fingers map[int]int) {
+	s.with(func() { fingers = maps.Clone(s.library) })
+	return fingers
+}
+
+// Password returns the password that it has now.
+func (s *Sensor) Password() (p uint32) {
+	s.with(func() { p = s.password })
+	return p
+}
+
+// SetPassword gives it another password, as another program would.
+func (s *Sensor) SetPassword(p uint32) { s.with(func() { s.password, s.verified = p, false }) }
+
+// Light returns what the ring shows.
+func (s *Sensor) Light() (l fingerprint.Light) {
+	s.with(func() { l = s.light })
+	return l
 }
 
 // Instructions returns every instruction that was received, in order.
@@ -148,12 +205,19 @@ func (s *Sensor) answer(ctx context.Context, w io.Writer, p zfm.Packet) error {
 	op := fingerprint.Opcode(p.Payload[0])
 	s.log = append(s.log, op)
 	code, data := s.carryOut(op, p.Payload[1:])
+	plugged := !s.unplugged
 	fault := s.fault
 	if s.once {
 		s.fault, s.once = None, false
 	}
 	s.mu.Unlock()
 	out := ack(append([]byte{byte(code)}, data...))
+	if op == opSoftReset {
+		out = append(out, handshake)
+	}
+	if !plugged {
+		return nil
+	}
 	switch fault {
 	case Silent:
 		return nil
@@ -161,6 +225,8 @@ func (s *Sensor) answer(ctx context.Context, w io.Writer, p zfm.Packet) error {
 		out[len(out)-1]++
 	case HugeLength:
 		binary.BigEndian.PutUint16(out[7:], 0xFFFF)
+	case Garbage:
+		garble(out)
 	case Cut:
 		out = out[:len(out)/2]
 	case Unsolicited:
@@ -192,119 +258,4 @@ func ack(payload []byte) []byte {
 		panic(err) // our own answers are short
 	}
 	return b
-}
-
-// Instructions that public drivers send at their start, and this project's
-// driver does not.
-const (
-	opMatch     fingerprint.Opcode = 0x03
-	opReadIndex fingerprint.Opcode = 0x1F // ReadIndexTable
-	opAura      fingerprint.Opcode = 0x35 // AuraLedConfig, R503
-	opHandshake fingerprint.Opcode = 0x40
-	opCheck     fingerprint.Opcode = 0x36 // CheckSensor, R503
-)
-
-// carryOut does what an instruction asks for. The caller holds mu.
-func (s *Sensor) carryOut(op fingerprint.Opcode, arg []byte) (fingerprint.Code, []byte) {
-	if op != fingerprint.OpVfyPwd && op != opHandshake && s.opt.Password != 0 && !s.verified {
-		return fingerprint.ErrUnverified, nil
-	}
-	switch op {
-	case fingerprint.OpVfyPwd:
-		if len(arg) != 4 {
-			return fingerprint.ErrPacket, nil
-		}
-		if s.verified = binary.BigEndian.Uint32(arg) == s.opt.Password; !s.verified {
-			return fingerprint.ErrPassword, nil
-		}
-		return fingerprint.OK, nil
-	case opHandshake, opAura, opCheck:
-		return fingerprint.OK, nil
-	case fingerprint.OpReadSysPara:
-		return fingerprint.OK, s.parameters()
-	case fingerprint.OpTemplateCount:
-		return fingerprint.OK, binary.BigEndian.AppendUint16(nil, uint16(len(s.opt.Slots)))
-	case opReadIndex:
-		return s.index(arg)
-	case fingerprint.OpGenImg:
-		if s.image, s.features = s.finger, NoFinger; s.finger == NoFinger {
-			return fingerprint.ErrNoFinger, nil
-		}
-		return fingerprint.OK, nil
-	case fingerprint.OpImg2Tz:
-		switch {
-		case len(arg) != 1 || arg[0] < 1 || arg[0] > 2:
-			return fingerprint.ErrPacket, nil
-		case s.image == NoFinger:
-			return fingerprint.ErrNoImage, nil
-		case s.image == Smudge:
-			return fingerprint.ErrFewFeatures, nil
-		}
-		s.features = s.image
-		return fingerprint.OK, nil
-	case fingerprint.OpSearch:
-		return s.search(arg)
-	case opMatch:
-		return fingerprint.ErrMismatch, make([]byte, 2)
-	case fingerprint.OpUpChar, fingerprint.OpDownChar:
-		return fingerprint.ErrUpChar, nil
-	case fingerprint.OpUpImage, fingerprint.OpDownImage:
-		return fingerprint.ErrUpImage, nil
-	case fingerprint.OpLoadChar:
-		return fingerprint.ErrReadTemplate, nil
-	}
-	return fingerprint.ErrInstr, nil
-}
-
-// search answers a search of a page of the library: buffer, start, count.
-func (s *Sensor) search(arg []byte) (fingerprint.Code, []byte) {
-	if len(arg) != 5 {
-		return fingerprint.ErrPacket, nil
-	}
-	none := make([]byte, 4)
-	start, count := int(binary.BigEndian.Uint16(arg[1:])), int(binary.BigEndian.Uint16(arg[3:]))
-	found := s.features >= start && s.features < start+count && slices.Contains(s.opt.Slots, s.features)
-	if !found {
-		return fingerprint.ErrNotFound, none
-	}
-	slot := s.features
-	if s.fault == SlotRange {
-		slot = s.opt.Library + 7
-	}
-	return fingerprint.OK, binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, uint16(slot)), uint16(s.opt.Score))
-}
-
-// parameters are the 16 bytes of ReadSysPara (R503 user manual 1.2.2, chapter
-// IV, "System parameters"): status, system id, library size, security level,
-// address, packet size code, baud rate in units of 9600.
-func (s *Sensor) parameters() []byte {
-	var status uint16
-	if s.verified {
-		status |= 1 << 2
-	}
-	if s.image != NoFinger {
-		status |= 1 << 3
-	}
-	b := binary.BigEndian.AppendUint16(nil, status)
-	b = binary.BigEndian.AppendUint16(b, 0)
-	b = binary.BigEndian.AppendUint16(b, uint16(s.opt.Library))
-	b = binary.BigEndian.AppendUint16(b, 3)
-	b = binary.BigEndian.AppendUint32(b, fingerprint.DefaultAddress)
-	b = binary.BigEndian.AppendUint16(b, 2) // 128 bytes
-	return binary.BigEndian.AppendUint16(b, 6)
-}
-
-// index answers ReadIndexTable: a bit a slot of the page of 256, the lowest
-// slot first, in the lowest bit of the first byte.
-func (s *Sensor) index(arg []byte) (fingerprint.Code, []byte) {
-	if len(arg) != 1 || arg[0] > 3 {
-		return fingerprint.ErrPacket, nil
-	}
-	b := make([]byte, 32)
-	for _, slot := range s.opt.Slots {
-		if slot/256 == int(arg[0]) {
-			b[slot%256/8] |= 1 << (slot % 8)
-		}
-	}
-	return fingerprint.OK, b
 }
