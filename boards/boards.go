@@ -1,19 +1,20 @@
-// Package boards holds what is known of each board as data: which GPIO line
-// and header pin serves which role, which serial port, which binary runs. One
-// folder a board, read by a strict loader; each part of a file names the
-// source that it comes from.
+// Package boards holds what is known of each board as data: how it boots, which
+// GPIO line and header pin serves which role, which serial port, watchdog and
+// sensor, and how much current a pin may carry. One folder a board, read by a
+// strict loader; board.schema.json is the same format for other readers. Each
+// part of a file names the source that it comes from.
 //
 // It drives nothing and picks nothing: a device's configuration names a board,
-// and takes from it the lines that it does not name itself.
+// and takes from it the lines that it does not name itself. Package wiring draws
+// what is here, the board command shows it.
 package boards
 
 import (
-	"cmp"
 	"embed"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fengsui/fengsui/boards/strictyaml"
@@ -22,21 +23,38 @@ import (
 //go:embed */board.yaml
 var files embed.FS
 
+// Schema is the format of a board file as a JSON schema (draft 2020-12).
+//
+//go:embed board.schema.json
+var Schema []byte
+
 // ErrUnknown means that there is no board of that name; the error lists them.
 var ErrUnknown = errors.New("unknown board")
 
+// How far a board is supported.
+const (
+	RunHere   = "run here"  // every test run runs the firmware on it
+	Built     = "built"     // every test run builds its package; nobody has run it on the board
+	Described = "described" // from documents alone
+)
+
 // A Board is what a board.yaml says.
 type Board struct {
-	Name     string            `yaml:"name" required:"true"`
-	Arch     string            `yaml:"arch" required:"true" oneof:"arm|arm64|amd64|any"`
-	ARM      int               `yaml:"goarm" min:"6" max:"7"` // with arch arm
-	Support  string            `yaml:"support" required:"true" oneof:"run here|built|described"`
-	Profiles []string          `yaml:"profiles" required:"true" oneof:"alarm-box|patrol-car"` // those that it has all roles for
-	Boot     Boot              `yaml:"boot"`
-	Header   []string          `yaml:"header"`                  // what is at pins 1, 2, 3 …
-	Lines    map[string]Line   `yaml:"lines"`                   // by role
-	UARTs    map[string]UART   `yaml:"uarts"`                   // by role: gps, fingerprint
-	Sources  map[string]string `yaml:"sources" required:"true"` // by the key above that they are for
+	Name        string            `yaml:"name" required:"true"`
+	Arch        string            `yaml:"arch" required:"true" oneof:"arm|arm64|amd64|any"`
+	ARM         int               `yaml:"goarm" min:"6" max:"7"` // with arch arm
+	Support     string            `yaml:"support" required:"true" oneof:"run here|built|described"`
+	Profiles    []string          `yaml:"profiles" required:"true" oneof:"alarm-box|patrol-car|patrol-motorcycle"` // those that it has all roles for
+	Boot        Boot              `yaml:"boot"`
+	Chips       map[string]int    `yaml:"chips" min:"1" max:"512"` // GPIO chips by their label, and how many lines each has
+	Headers     []Header          `yaml:"headers"`                 // where lines and ports come out
+	Lines       map[string]Line   `yaml:"lines"`                   // by role, see InputRoles and OutputRoles
+	UARTs       map[string]UART   `yaml:"uarts"`                   // by role, see UARTRoles
+	Watchdog    *Watchdog         `yaml:"watchdog"`
+	Temperature *Temperature      `yaml:"temperature"`
+	Limits      *Limits           `yaml:"limits"`                  // of pins that are driven
+	Notes       []Text            `yaml:"notes"`                   // what else a technician must know
+	Sources     map[string]string `yaml:"sources" required:"true"` // by the key above that they are for, or by KEY.ENTRY for one entry of it
 }
 
 // Boot says how a board comes to run the firmware: from a card that is written
@@ -59,21 +77,63 @@ type Package struct {
 	Deb string `yaml:"deb" required:"true" oneof:"armhf|arm64|amd64"` // its architecture
 }
 
-// A Line is a GPIO line: its name, or CHIP:NUMBER where lines have no names.
+// A Header is a row of pairs of pins: odd numbers in one column, even ones in
+// the other.
+type Header struct {
+	Name string   `yaml:"name" required:"true" min:"1" max:"16"` // as printed on the board
+	Pins []string `yaml:"pins" required:"true" min:"1" max:"32"` // what the vendor calls pin 1, 2, 3 …
+}
+
+// A Line is a GPIO line: the name that Linux gives it, or CHIP:NUMBER where
+// lines have no names.
 type Line struct {
-	Line   string `yaml:"line" required:"true"`
-	Pin    int    `yaml:"pin" min:"1" max:"200"`       // where it comes out, on a board with a header
-	Active string `yaml:"active" oneof:"high|low"`     // the level of pressed, or lit: by default low for an input, high for an output
-	Pull   string `yaml:"pull" oneof:"up|down|none"`   // of an input, by default up
-	Reset  string `yaml:"reset" oneof:"up|down|float"` // the pull from power-on until the agent sets the line up
+	Line   string   `yaml:"line" required:"true"`
+	Chip   string   `yaml:"chip"`                                         // its chip's label; by default the board's only chip
+	Label  string   `yaml:"label"`                                        // what the header calls it; by default as the line
+	Pin    string   `yaml:"pin"`                                          // where it comes out: NUMBER, or HEADER.NUMBER where there are several
+	Ground string   `yaml:"ground"`                                       // the pin for its return wire
+	Active string   `yaml:"active" oneof:"high|low"`                      // the level of pressed, or lit: by default low for an input, high for an output
+	Pull   string   `yaml:"pull" oneof:"up|down|none"`                    // of an input, by default up
+	Reset  string   `yaml:"reset" oneof:"up|down|float"`                  // the pull from power-on until the agent sets the line up
+	Notes  []string `yaml:"notes" oneof:"pull-up|pull-down|opto|no-edge"` // wiring notes of this line besides those of its role
 }
 
 // A UART is a serial port and the header pins that it comes out at; no pins
 // mean a plug, such as a USB adapter's.
 type UART struct {
-	Port string `yaml:"port" required:"true"`
-	TX   int    `yaml:"tx_pin" min:"1" max:"200"`
-	RX   int    `yaml:"rx_pin" min:"1" max:"200"`
+	Port   string   `yaml:"port" required:"true"`
+	TX     string   `yaml:"tx_pin"` // the board's output, to the module's RX
+	RX     string   `yaml:"rx_pin"`
+	Power  string   `yaml:"power_pin"` // that can feed the module
+	Ground string   `yaml:"ground_pin"`
+	Enable string   `yaml:"enable"` // what makes the port appear on the vendor's system; an image has it set
+	Notes  []string `yaml:"notes" oneof:"usb|usb-order|console"`
+}
+
+// A Watchdog is the board's hardware watchdog.
+type Watchdog struct {
+	Device string `yaml:"device" required:"true"`
+	Driver string `yaml:"driver" required:"true"` // Linux's
+	MaxS   int    `yaml:"max_s" min:"1" max:"86400"`
+}
+
+// A Temperature is a sensor of the SoC; its file holds thousandths of 1 °C.
+type Temperature struct {
+	Path string `yaml:"path" required:"true"`
+	Zone string `yaml:"zone" required:"true"` // what the zone's file "type" must say
+}
+
+// Limits are currents that a board bears for years, in milliamperes.
+type Limits struct {
+	Volts   string  `yaml:"volts" required:"true" oneof:"3.3|1.8|5"` // of its lines
+	PinMA   float64 `yaml:"pin_ma" required:"true" min:"0.5" max:"40"`
+	TotalMA float64 `yaml:"total_ma" required:"true" min:"1" max:"500"`
+}
+
+// A Text is a sentence in both languages.
+type Text struct {
+	EN string `yaml:"en" required:"true"`
+	ZH string `yaml:"zh-CN" required:"true"`
 }
 
 // InputRoles returns the roles of lines that are read.
@@ -84,123 +144,47 @@ func InputRoles() []string {
 // OutputRoles returns the roles of lines that are driven.
 func OutputRoles() []string { return []string{"red", "amber", "green", "siren"} }
 
-// roles returns the lines and the UARTs that a profile must have.
-func roles(profile string) (lines, uarts []string) {
+// UARTRoles returns the roles of serial ports.
+func UARTRoles() []string { return []string{"gps", "fingerprint", "modem"} }
+
+// Roles returns the lines and the UARTs that a profile must have. A patrol car
+// signs its officers on by a finger; on a motorcycle, in gloves and rain, the
+// sensor is optional.
+func Roles(profile string) (lines, uarts []string) {
 	switch profile {
 	case "alarm-box":
 		return []string{"panic", "red", "amber", "green", "siren"}, nil
 	case "patrol-car":
 		return nil, []string{"gps", "fingerprint"}
+	case "patrol-motorcycle":
+		return nil, []string{"gps"}
 	}
 	return nil, nil
 }
 
-// Validate checks what concerns several fields, and fills the defaults of the
-// lines.
-func (b *Board) Validate(r *strictyaml.Report) {
-	lines, pins := make(map[string]string), make(map[int]string)
-	take := func(field string, pin int) {
-		if pin == 0 {
-			return
-		}
-		if other := pins[pin]; other != "" {
-			r.Add(field, pin, "a pin that is not used by "+other)
-		} else if pin > len(b.Header) {
-			r.Add(field, pin, fmt.Sprintf("one of the header's %d pins", len(b.Header)))
-		}
-		pins[pin] = field
+// At returns what the board's headers have at a pin, as a Line or a UART names
+// it: "11", or "P9.11" where there are several headers.
+func (b *Board) At(pin string) (string, bool) {
+	h, n, ok := b.pin(pin)
+	if !ok {
+		return "", false
 	}
-	outputs := OutputRoles()
-	all := append(InputRoles(), outputs...)
-	for _, role := range slices.Sorted(maps.Keys(b.Lines)) {
-		l, field := b.Lines[role], "lines."+role
-		isOutput := slices.Contains(outputs, role)
-		if !slices.Contains(all, role) {
-			r.Add(field, role, "a role: "+strings.Join(all, ", "))
-		}
-		if other := lines[l.Line]; other != "" {
-			r.Add(field+".line", l.Line, "a line that is not used by "+other)
-		}
-		lines[l.Line] = field
-		take(field+".pin", l.Pin)
-		if len(b.Header) > 0 && l.Pin == 0 {
-			r.Add(field+".pin", "", "the header's pin of this line")
-		}
-		if l.Pin > 0 && l.Pin <= len(b.Header) && b.Header[l.Pin-1] != l.Line {
-			r.Add(field+".line", l.Line, fmt.Sprintf("%s, which is at pin %d", b.Header[l.Pin-1], l.Pin))
-		}
-		if isOutput && l.Pull != "" {
-			r.Add(field+".pull", l.Pull, "no pull on an output")
-		}
-		b.Lines[role] = l.withDefaults(isOutput)
-		if l := b.Lines[role]; isOutput && (l.Active == "high" && l.Reset == "up" || l.Active == "low" && l.Reset == "down") {
-			r.Add(field+".reset", l.Reset, "a line that rests dark: before the agent runs this lamp would say what is not so")
-		}
-	}
-	for _, role := range slices.Sorted(maps.Keys(b.UARTs)) {
-		if role != "gps" && role != "fingerprint" {
-			r.Add("uarts."+role, role, "a role: gps, fingerprint")
-		}
-		take("uarts."+role+".tx_pin", b.UARTs[role].TX)
-		take("uarts."+role+".rx_pin", b.UARTs[role].RX)
-	}
-	if (b.Arch == "arm") != (b.ARM != 0) {
-		r.Add("goarm", b.ARM, "6 or 7 with arch arm, and none with others")
-	}
-	if deb := map[string]string{"arm": "armhf"}; b.Boot.Package != nil && b.Boot.Package.Deb != cmp.Or(deb[b.Arch], b.Arch) {
-		r.Add("boot.package.deb", b.Boot.Package.Deb, cmp.Or(deb[b.Arch], b.Arch)+" with arch "+b.Arch)
-	}
-	if none := b.Boot.Image == nil && b.Boot.Package == nil; none != (b.Arch == "any") {
-		r.Add("boot", "", "an image or a package, and none with arch any")
-	}
-	b.complete(r)
-	b.sourced(r)
+	return b.Headers[h].Pins[n-1], true
 }
 
-func (l Line) withDefaults(output bool) Line {
-	switch {
-	case l.Active == "" && output:
-		l.Active = "high"
-	case l.Active == "":
-		l.Active = "low"
+// pin finds a pin: the header's place and the number, from 1.
+func (b *Board) pin(name string) (header, number int, ok bool) {
+	digits := name
+	if len(b.Headers) > 1 {
+		var of string
+		of, digits, _ = strings.Cut(name, ".")
+		header = slices.IndexFunc(b.Headers, func(h Header) bool { return h.Name == of })
 	}
-	if l.Pull == "" && !output {
-		l.Pull = "up"
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || header < 0 || header >= len(b.Headers) || n < 1 || int(n) > len(b.Headers[header].Pins) || digits[0] == '0' || digits[0] == '+' {
+		return 0, 0, false
 	}
-	return l
-}
-
-// complete checks that each profile has all of its roles.
-func (b *Board) complete(r *strictyaml.Report) {
-	for i, profile := range b.Profiles {
-		at := fmt.Sprintf("profiles.%d", i)
-		lines, uarts := roles(profile)
-		for _, role := range lines {
-			if _, ok := b.Lines[role]; !ok {
-				r.Add(at, profile, "a profile that this board has all lines for; it has none for "+role)
-			}
-		}
-		for _, role := range uarts {
-			if _, ok := b.UARTs[role]; !ok {
-				r.Add(at, profile, "a profile that this board has all serial ports for; it has none for "+role)
-			}
-		}
-	}
-}
-
-// sourced checks that all that is said has a source, and nothing else.
-func (b *Board) sourced(r *strictyaml.Report) {
-	need := map[string]bool{"arch": true, "boot": b.Arch != "any", "lines": len(b.Lines) > 0, "header": len(b.Header) > 0, "uarts": len(b.UARTs) > 0}
-	for _, key := range slices.Sorted(maps.Keys(need)) {
-		if need[key] && strings.TrimSpace(b.Sources[key]) == "" {
-			r.Add("sources."+key, "", "where the values of "+key+" come from")
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(b.Sources)) {
-		if !need[key] {
-			r.Add("sources."+key, key, "a part that this file has: arch, boot, header, lines, uarts")
-		}
-	}
+	return header, int(n), true
 }
 
 // Names lists the boards.
@@ -224,6 +208,15 @@ func Load(name string) (*Board, error) {
 		return nil, fmt.Errorf("%w %q: want one of %s", ErrUnknown, name, strings.Join(Names(), ", "))
 	}
 	return Parse(name+"/board.yaml", data)
+}
+
+// Source returns a board's file as it stands; the error wraps [ErrUnknown].
+func Source(name string) ([]byte, error) {
+	data, err := files.ReadFile(name + "/board.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("%w %q: want one of %s", ErrUnknown, name, strings.Join(Names(), ", "))
+	}
+	return data, nil
 }
 
 // Parse checks a board's document; file stands for it in errors.

@@ -57,9 +57,9 @@ func (c *Config) Validate(r *strictyaml.Report) {
 		if len(c.Buttons) == 0 {
 			r.Add("buttons", "", "at least one button on an alarm-box")
 		}
-	case PatrolCar:
+	case PatrolCar, PatrolMotorcycle:
 		if c.GPS == nil {
-			r.Add("gps", "", "a receiver on a patrol-car")
+			r.Add("gps", "", "a receiver on a "+c.Profile)
 		}
 	}
 	if c.needsLamps() && len(c.Lamps.ByName()) < 3 {
@@ -185,9 +185,16 @@ func (c *Config) portLines(board *boards.Board) map[string]string {
 			if u.Port != port {
 				continue
 			}
-			for _, pin := range []int{u.TX, u.RX} {
-				if pin > 0 && pin <= len(board.Header) {
-					used[board.Header[pin-1]] = field
+			for _, pin := range []string{u.TX, u.RX} {
+				label, ok := board.At(pin)
+				if !ok {
+					continue
+				}
+				used[label] = field
+				for _, l := range board.Lines { // where Linux calls it otherwise than the header
+					if l.Label == label {
+						used[l.Line] = field
+					}
 				}
 			}
 		}

@@ -28,16 +28,18 @@ import (
 // Duration is a time written as "5s" or "1m30s".
 type Duration = strictyaml.Duration
 
-// The profiles of a device.
+// The profiles of a device. A motorcycle is a patrol car whose officer may wear
+// gloves: it needs a receiver, and a finger sensor is welcome, not needed.
 const (
-	AlarmBox  = "alarm-box"
-	PatrolCar = "patrol-car"
+	AlarmBox         = "alarm-box"
+	PatrolCar        = "patrol-car"
+	PatrolMotorcycle = "patrol-motorcycle"
 )
 
 // A Config is a device's configuration.
 type Config struct {
 	Device      string            `yaml:"device" required:"true" want:"a device id: 1 to 32 of a-z, 0-9 and '-'"`
-	Profile     string            `yaml:"profile" required:"true" oneof:"alarm-box|patrol-car"`
+	Profile     string            `yaml:"profile" required:"true" oneof:"alarm-box|patrol-car|patrol-motorcycle"`
 	Data        string            `yaml:"data" required:"true" want:"a folder for the spool and the key"`
 	Board       string            `yaml:"board"` // where to take lines and ports from that are not named here
 	Drill       bool              `yaml:"drill"` // everything from this device belongs to an exercise

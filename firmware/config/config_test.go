@@ -82,7 +82,7 @@ gps: {}
 	}
 	if c.Buttons["panic"] != (config.Button{Line: "GPIO17", Active: "high", Pull: "up", Kind: config.AlarmKind(wire.Panic)}) ||
 		c.Buttons["fire"].Line != "GPIO5" || c.Lamps.Green.Line != "GPIO26" || c.Lamps.Green.Active != "high" ||
-		*c.Lamps.Amber != (config.Line{Line: "GPIO16", Active: "low"}) || c.Siren.Line != "GPIO13" || c.GPS.Port != "/dev/serial0" {
+		*c.Lamps.Amber != (config.Line{Line: "GPIO16", Active: "low"}) || c.Siren.Line != "GPIO13" || c.GPS.Port != "/dev/ttyAMA0" {
 		t.Errorf("got %+v", c)
 	}
 	car := strings.NewReplacer("alarm-box", "patrol-car", "data: /perm", "data: /perm\nboard: virt\ngps: {}", "line: A, ", "").Replace(minimal)
@@ -109,6 +109,8 @@ func TestEveryBoardServesItsProfiles(t *testing.T) {
 				doc += "buttons: {panic: {kind: panic}}\nsiren: {}\n"
 			case config.PatrolCar:
 				doc += "gps: {}\nfingerprint: {officers: {1: x}}\n"
+			case config.PatrolMotorcycle:
+				doc += "gps: {}\n"
 			}
 			if _, err := config.Parse("c", []byte(doc)); err != nil {
 				t.Errorf("%s as %s: %v", name, profile, err)
@@ -126,8 +128,8 @@ func TestRefusals(t *testing.T) {
 		"unknown key":       {"data: /perm", "data: /perm\nbutons: {}", `c:4: field "butons": want a known key: ` + keys + `; the nearest is buttons`},
 		"no device":         {"device: box-01\n", "", `c:1: field "device": want a device id: 1 to 32 of a-z, 0-9 and '-'; the key is missing`},
 		"device":            {"box-01", "Box_01", `c:1: field "device": value "Box_01": want a device id: 1 to 32 of a-z, 0-9 and '-', not beginning with '-'`},
-		"profile":           {"alarm-box", "toaster", `c:2: field "profile": value "toaster": want one of alarm-box, patrol-car`},
-		"profile nearly":    {"alarm-box", "alarmbox", `c:2: field "profile": value "alarmbox": want one of alarm-box, patrol-car; the nearest is alarm-box`},
+		"profile":           {"alarm-box", "toaster", `c:2: field "profile": value "toaster": want one of alarm-box, patrol-car, patrol-motorcycle`},
+		"profile nearly":    {"alarm-box", "alarmbox", `c:2: field "profile": value "alarmbox": want one of alarm-box, patrol-car, patrol-motorcycle; the nearest is alarm-box`},
 		"no data":           {"data: /perm\n", "", `c:1: field "data": want a folder for the spool and the key; the key is missing`},
 		"empty data":        {"/perm", "''", `c:3: field "data": value "": want a folder for the spool and the key`},
 		"no centre":         {"centre: {servers: [mqtt://c], key: " + key + "}\n", "", `c:1: field "centre": want a value; the key is missing`},
@@ -171,6 +173,7 @@ func TestRefusals(t *testing.T) {
 		"an output's role":  {"buttons: {panic: {line: A,", "board: sim\nbuttons: {siren: {", `c:6: field "buttons.siren.line": value "": want a GPIO line such as GPIO17, or a board that has one for this role`},
 		"no button":         {"buttons: {panic: {line: A, kind: panic}}\n", "", `c:1: field "buttons": value "": want at least one button on an alarm-box`},
 		"pull on a lamp":    {"{line: R}", "{line: R, pull: up}", `c:6: field "lamps.red.pull": want a known key: line, active`},
+		"motorcycle":        {"alarm-box", "patrol-motorcycle", `c:1: field "gps": value "": want a receiver on a patrol-motorcycle`},
 		"car without gps":   {"alarm-box", "patrol-car", `c:1: field "gps": value "": want a receiver on a patrol-car`},
 		"track batch":       {"data: /perm", "data: /perm\ntrack: {batch: 0}", `c:4: field "track.batch": value "0": want an integer from 1 to 600`},
 		"track close":       {"data: /perm", "data: /perm\ntrack: {close_after: 5}", `c:4: field "track.close_after": value "5": want a duration such as "5s", "1m30s" or "80ms"`},

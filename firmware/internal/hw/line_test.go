@@ -6,6 +6,7 @@ import (
 
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/host/v3/bcm283x"
+	"periph.io/x/host/v3/orangepi"
 	"periph.io/x/host/v3/rpi"
 
 	"github.com/fengsui/fengsui/boards"
@@ -58,21 +59,21 @@ func TestRaspberryPiHeaders(t *testing.T) {
 	}
 	same := map[string]string{"3.3V": "3V3", "GROUND": "GND"}
 	reset := map[string]gpio.Pull{"up": gpio.PullUp, "down": gpio.PullDown, "float": gpio.Float}
-	for _, name := range []string{"rpi-zero-w", "rpi-zero-2w"} {
+	for _, name := range []string{"rpi-zero-w", "rpi-zero-2w", "rpi-3b-plus", "rpi-4b", "rpi-cm4", "rpi-5"} {
 		b, err := boards.Load(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(b.Header) != len(header) {
-			t.Fatalf("%s: %d pins", name, len(b.Header))
+		if len(b.Headers) != 1 || len(b.Headers[0].Pins) != len(header) {
+			t.Fatalf("%s: %+v", name, b.Headers)
 		}
 		for i, p := range header {
 			want := p.Name()
 			if s := same[want]; s != "" {
 				want = s
 			}
-			if b.Header[i] != want {
-				t.Errorf("%s: pin %d is %s, want %s", name, i+1, b.Header[i], want)
+			if got := b.Headers[0].Pins[i]; got != want {
+				t.Errorf("%s: pin %d is %s, want %s", name, i+1, got, want)
 			}
 		}
 		for role, l := range b.Lines {
@@ -84,6 +85,29 @@ func TestRaspberryPiHeaders(t *testing.T) {
 			if b.Lines[role].Reset == "" {
 				t.Errorf("%s: %s says nothing of its pull after reset", name, role)
 			}
+		}
+	}
+}
+
+// The judge of the Orange Pi Zero: periph's table of its header.
+func TestOrangePiHeader(t *testing.T) {
+	b, err := boards.Load("orangepi-zero")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := map[string]string{"DC_IN": "3V3", "5V": "5V", "GROUND": "GND"}
+	for i, p := range []interface{ Name() string }{
+		orangepi.PA1_1, orangepi.PA1_2, orangepi.PA1_3, orangepi.PA1_4, orangepi.PA1_5, orangepi.PA1_6, orangepi.PA1_7,
+		orangepi.PA1_8, orangepi.PA1_9, orangepi.PA1_10, orangepi.PA1_11, orangepi.PA1_12, orangepi.PA1_13,
+		orangepi.PA1_14, orangepi.PA1_15, orangepi.PA1_16, orangepi.PA1_17, orangepi.PA1_18, orangepi.PA1_19,
+		orangepi.PA1_20, orangepi.PA1_21, orangepi.PA1_22, orangepi.PA1_23, orangepi.PA1_24, orangepi.PA1_25, orangepi.PA1_26,
+	} {
+		want := p.Name()
+		if s := same[want]; s != "" {
+			want = s
+		}
+		if got := b.Headers[0].Pins[i]; got != want {
+			t.Errorf("pin %d is %s, want %s", i+1, got, want)
 		}
 	}
 }
