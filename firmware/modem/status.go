@@ -67,8 +67,12 @@ func (s *session) status(ctx context.Context) (State, error) {
 		cmd  string
 		take func(info []string)
 	}{
-		{"+CREG?", st.registration}, {"+CGREG?", st.registration}, {"+CEREG?", st.registration},
-		{"+COPS?", st.operator}, {"+CESQ", st.extended}, {"+CSQ", st.quality},
+		{"+CREG?", st.registration},
+		{"+CGREG?", st.registration},
+		{"+CEREG?", st.registration},
+		{"+COPS?", st.operator},
+		{"+CESQ", st.extended},
+		{"+CSQ", st.quality},
 	}
 	for _, step := range steps {
 		info, err := s.ask(step.cmd)
