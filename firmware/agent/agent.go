@@ -31,9 +31,11 @@ import (
 	"github.com/fengsui/fengsui/firmware/button"
 	"github.com/fengsui/fengsui/firmware/clock"
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/uplink"
+	"github.com/fengsui/fengsui/firmware/wire"
 )
 
 // An Opener opens a byte stream port. It is called again, with backoff, when
@@ -60,6 +62,14 @@ type Options struct {
 	// CheckSpool is the command, name and arguments, that checks a spool at the
 	// start, in a process that may die of it: see [spool.CheckIn].
 	CheckSpool []string
+	// Notify takes READY=1, WATCHDOG=1 and STOPPING=1 of sd_notify(3); nil: nobody
+	// watches. A sign of life is due once in NotifyEvery.
+	Notify      func(state string) error
+	NotifyEvery time.Duration
+	Was         string // what is known of the run before: see WasHung
+	// BoardRoot is the folder below which proc and sys tell of the board, "/" by
+	// default.
+	BoardRoot string
 }
 
 // An Agent runs one device. Make it with New.
@@ -70,6 +80,7 @@ type Agent struct {
 	log   *slog.Logger
 	key   ed25519.PrivateKey
 	clock *clock.Clock
+	board hw.Sensors
 
 	urgent chan func() // presses; the loop takes these first
 	other  chan func() // everything else
@@ -88,6 +99,8 @@ type Agent struct {
 	testKey   bool              // the technician's key makes tests of presses
 	unsaved   unsaved
 	restarted time.Duration // Mono at which another stream was begun; 0: never
+	stored    time.Duration // Mono at which the spool last took something
+	started   wire.Started  // why this run began; "" once that is told
 	batch     batcher
 }
 
@@ -121,6 +134,7 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 		cfg: cfg, ports: ports, opt: opt, key: key,
 		log:      opt.Log.With("device", cfg.Device),
 		clock:    clock.New(ports.Clock),
+		board:    hw.Sensors{Root: opt.BoardRoot},
 		urgent:   make(chan func(), 64),
 		other:    make(chan func(), 256),
 		latches:  make(map[string]*latch),
@@ -149,6 +163,12 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := a.restore(); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
+	a.started, a.stored = a.begin(), a.clock.Mono()
+	defer func() {
+		if err == nil {
+			a.end()
+		}
+	}()
 	a.lamps = lamp.New(a.lampOutputs(ctx), a.log)
 	a.uplink, err = uplink.New(a.uplinkOptions(ctx))
 	if err != nil {
@@ -156,7 +176,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 
 	a.log.Info("running", "key", hex.EncodeToString(a.key.Public().(ed25519.PublicKey)), "version", a.opt.Version,
-		"stream", a.spool.Stream(), "boot", a.spool.Boot(), "up", a.clock.Mono())
+		"stream", a.spool.Stream(), "boot", a.spool.Boot(), "up", a.clock.Mono(), "started", a.started)
 
 	var parts sync.WaitGroup
 	start := func(name string, run func(context.Context) error) {
@@ -195,9 +215,17 @@ func (a *Agent) loop(ctx context.Context) {
 	defer tick.Stop()
 	health := time.NewTicker(time.Duration(a.cfg.Health.Every))
 	defer health.Stop()
+	every := a.opt.NotifyEvery
+	if every <= 0 {
+		every = time.Minute
+	}
+	life := time.NewTicker(every)
+	defer life.Stop()
 	a.tellStarted()
 	a.resetDrills()
 	a.heartbeat()
+	a.tell("READY=1")
+	defer a.tell("STOPPING=1")
 	for {
 		a.show()
 		select { // presses first
@@ -222,6 +250,8 @@ func (a *Agent) loop(ctx context.Context) {
 			a.flushTrack(false)
 		case <-health.C:
 			a.heartbeat()
+		case <-life.C:
+			a.signOfLife()
 		}
 	}
 }

@@ -42,6 +42,7 @@ type world struct {
 	cfg    *config.Config
 	pins   map[string]*gpiotest.Pin
 	broken string // the pin that cannot be driven
+	opt    agent.Options
 	gps    *io.PipeWriter
 	gpsR   *io.PipeReader
 
@@ -74,7 +75,7 @@ gps: {port: none}
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, cfg: cfg, up: true, pins: make(map[string]*gpiotest.Pin),
+		t: t, cfg: cfg, opt: agent.Options{Version: "test", BoardRoot: filepath.Join(dir, "board")}, up: true, pins: make(map[string]*gpiotest.Pin),
 		events: make(map[string]*wire.Event), upTo: make(map[wire.Lane]uint64), last: make(map[wire.Lane]wire.Hash),
 	}
 	for _, n := range []string{"P", "H", "R", "Y", "G", "S", "T", "M", "B", "K"} {
@@ -189,7 +190,7 @@ func (w *world) power() {
 		w.t.Fatal(err)
 	}
 	w.pub = public(key)
-	w.a, err = agent.New(w.cfg, ports, agent.Options{Version: "test"})
+	w.a, err = agent.New(w.cfg, ports, w.opt)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ func (a *Agent) store(at stamp, l wire.Lane, body wire.Body, done func(seq uint6
 		if err != nil {
 			return err
 		}
+		a.stored = a.clock.Mono()
 		if done != nil {
 			done(seq)
 		}
@@ -118,6 +119,7 @@ const (
 	faultMains       = "mains_lost"
 	faultBattery     = "battery_low"
 	faultTestKey     = "test_key_stuck"
+	faultVoltage     = "under_voltage"
 )
 
 func (a *Agent) faultBegan(code, detail string) {

@@ -73,12 +73,15 @@ func (a *Agent) heartbeat() {
 			h.GPS = strconv.Itoa(int(f.Mode)) + "d"
 		}
 	}
+	a.sense(h)
+	h.Started = a.started
 	h.Faults = slices.Sorted(maps.Keys(a.faults))
 	var kv []spool.KV
 	if t, ok := a.clock.Passed(); ok {
 		kv = append(kv, spool.KV{Key: wallState, Value: strconv.AppendInt(nil, t.UnixMilli(), 10)})
 	}
 	a.store(at, wire.Duty, h, nil, kv...)
+	a.started = ""
 }
 
 // resident returns the process's resident memory in bytes (proc(5), statm), or

@@ -19,10 +19,13 @@ import (
 	"os"
 	"strings"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/gps"
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/starter"
 )
 
 const usage = `usage: fengsui COMMAND
@@ -155,7 +158,15 @@ func runDevice(ctx context.Context, version string, args []string, std streams) 
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log, CheckSpool: []string{self, "spool", "check"}})
+	opt := agent.Options{Version: version, Log: log, CheckSpool: []string{self, "spool", "check"}, Was: os.Getenv(starter.WasVariable)}
+	// Under systemd and in an image alike, NOTIFY_SOCKET and WATCHDOG_USEC say who watches.
+	limit, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return fmt.Errorf("watchdog: %w", err)
+	}
+	opt.NotifyEvery = limit / 3
+	opt.Notify = func(state string) error { _, err := daemon.SdNotify(false, state); return err }
+	a, err := agent.New(cfg, ports, opt)
 	if err != nil {
 		return err
 	}

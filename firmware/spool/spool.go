@@ -220,6 +220,18 @@ func (s *Spool) Append(l wire.Lane, build func(Slot) ([]byte, error), state ...K
 	return c.slots[0].Seq, nil
 }
 
+// Try finds out whether the file takes a commit, by one that changes nothing.
+// The error wraps [ErrFull], [ErrSuspect] or [ErrClosed].
+func (s *Spool) Try() error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	db, err := s.ready()
+	if err != nil {
+		return err
+	}
+	return s.commit(db, s.opt.MaxSize, func(*bolt.Tx) error { return nil })
+}
+
 // A change is what one commit does.
 type change struct {
 	entries []Entry

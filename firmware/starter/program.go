@@ -26,19 +26,34 @@ type program struct {
 	// startLimit and WATCHDOG=1 at least every feedLimit after that.
 	startLimit, feedLimit time.Duration
 	fed                   func() // when it said so
+	stuck                 func() // it does not die: the kernel holds it, waiting for a disk
+
+	was string // what is known of its run before; the next one is told
 }
 
 // done is the status of a program of gokrazy's that does not want to be started
 // again.
 const done = 125
 
-// dump is how long a hung program has to write where its goroutines stand.
-const dump = 2 * time.Second
+const (
+	// dump is how long a hung program has to write where its goroutines stand.
+	dump = 2 * time.Second
+	// dieLimit is how long one may take to die that was killed.
+	dieLimit = 10 * time.Second
+)
+
+// WasVariable is the environment's word to the firmware of its run before:
+// "hung", or "watchdog" where that has started the board.
+const WasVariable = "FENGSUI_WAS"
 
 // supervise runs the program again and again until ctx ends.
-func (p program) supervise(ctx context.Context, log *slog.Logger) {
+func (p *program) supervise(ctx context.Context, log *slog.Logger) {
 	for ctx.Err() == nil {
 		err := p.run(ctx, log)
+		p.was = ""
+		if errors.Is(err, errHung) {
+			p.was = "hung"
+		}
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.ExitCode() == done {
 			return
@@ -65,7 +80,7 @@ var errHung = errors.New("it hangs")
 
 // run runs the program once, and returns why it ended. When ctx ends the
 // program is asked to end, and killed when it does not.
-func (p program) run(ctx context.Context, log *slog.Logger) error {
+func (p *program) run(ctx context.Context, log *slog.Logger) error {
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Stdout, cmd.Stderr = p.out, p.out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what it starts dies with it
@@ -78,6 +93,9 @@ func (p program) run(ctx context.Context, log *slog.Logger) error {
 		defer c.close()
 		said = c.said
 		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+c.address(), "WATCHDOG_USEC="+strconv.FormatInt(p.feedLimit.Microseconds(), 10))
+	}
+	if p.was != "" {
+		cmd.Env = append(cmd.Environ(), WasVariable+"="+p.was)
 	}
 	if err := p.children.start(cmd); err != nil {
 		return fmt.Errorf("start: %w", err)
@@ -94,6 +112,16 @@ func (p program) run(ctx context.Context, log *slog.Logger) error {
 			return err
 		case <-t.C:
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		t.Reset(dieLimit)
+		select {
+		case err := <-ended:
+			return err
+		case <-t.C:
+			log.Error("the program does not die")
+			if p.stuck != nil {
+				p.stuck()
+			}
 			return <-ended
 		}
 	}

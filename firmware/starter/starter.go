@@ -22,12 +22,11 @@ import (
 
 // Options say what an image is made of.
 type Options struct {
-	Self          string // path of the firmware's program
-	ConfigPath    string
-	Config        *config.Config
-	BootPartition string // its device; "": none
-	Programs      string // the folder of the image's other programs
-	Log           *slog.Logger
+	Self       string // path of the firmware's program
+	ConfigPath string
+	Config     *config.Config
+	Programs   string // the folder of the image's other programs
+	Log        *slog.Logger
 }
 
 const (
@@ -44,9 +43,11 @@ const (
 func Run(ctx context.Context, o Options) error {
 	signal.Ignore(syscall.SIGHUP) // gokrazy's DHCP client tells process 1 of new addresses so
 	c := &children{pids: make(map[int]bool)}
+	w := newBoardWatch(o.Log)
 	var programs sync.WaitGroup
 	programs.Go(func() { c.reap(ctx) })
-	for _, p := range o.programs() {
+	programs.Go(func() { w.run(ctx) })
+	for _, p := range o.programs(w) {
 		p.children, p.out = c, os.Stderr
 		programs.Go(func() { p.supervise(ctx, o.Log.With("program", p.name)) })
 	}
@@ -55,12 +56,13 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // programs returns what is to run.
-func (o Options) programs() []program {
-	return []program{
-		{name: "dhcp", path: o.Programs + "/dhcp"},
-		{
-			name: "fengsui", path: o.Self, args: []string{"run", "--config", o.ConfigPath},
-			startLimit: startLimit, feedLimit: feedLimit,
-		},
+func (o Options) programs(w *boardWatch) []*program {
+	firmware := &program{
+		name: "fengsui", path: o.Self, args: []string{"run", "--config", o.ConfigPath},
+		startLimit: startLimit, feedLimit: feedLimit, fed: w.fed, stuck: w.giveUp,
 	}
+	if w.fired {
+		firmware.was = "watchdog"
+	}
+	return []*program{{name: "dhcp", path: o.Programs + "/dhcp"}, firmware}
 }
