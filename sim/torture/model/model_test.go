@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -27,8 +26,11 @@ var signer = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 // TestHistories is rig 7.
 func TestHistories(t *testing.T) {
 	seed := torture.Seed(t)
-	n := torture.N(400, 100_000)
-	for name, value := range map[string]string{"rapid.checks": strconv.Itoa(n), "rapid.seed": strconv.FormatUint(seed, 10), "rapid.nofailfile": "true"} {
+	n := torture.N(250, 100_000)
+	for name, value := range map[string]string{
+		"rapid.checks": strconv.Itoa(n), "rapid.seed": strconv.FormatUint(seed, 10), "rapid.nofailfile": "true",
+		"rapid.shrinktime": map[bool]string{true: "30s", false: "2s"}[torture.Long()],
+	} {
 		if err := flag.Set(name, value); err != nil {
 			t.Fatal(err)
 		}
@@ -40,15 +42,15 @@ func TestHistories(t *testing.T) {
 		}
 		defer os.RemoveAll(dir)
 	}
-	centre, err := store.Open(t.Context(), filepath.Join(dir, "centre.db"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = centre.Shut() }()
+	centre := &centre{dir: dir}
+	defer centre.shut()
 	var v torture.Verdict
 	histories := 0
-	defer func() { v.Report(t, "%d histories", histories) }()
+	defer func() { v.Report(t, "%d histories, %d deaths of the centre", histories, centre.deaths) }()
 	rapid.Check(t, func(t *rapid.T) {
+		if histories%perCentre == 0 {
+			centre.begin(t)
+		}
 		histories++
 		v = torture.Verdict{} // of the last history: a failing one is tried again, smaller
 		w := newWorld(t, centre, dir, histories, &v)
@@ -60,6 +62,8 @@ func TestHistories(t *testing.T) {
 			"answer":        w.answer,
 			"lose":          w.lose,
 			"crash":         w.crash,
+			"restart":       w.reopen,
+			"centre dies":   w.centreDies,
 			"remember":      w.remember,
 			"back in time":  w.back,
 			"":              w.invariants,
@@ -82,7 +86,7 @@ func TestWithoutLaneOrder(t *testing.T) { torture.Mutate(t, "lane-order-off", "T
 type world struct {
 	t       *rapid.T
 	v       *torture.Verdict
-	centre  *store.Store
+	centre  *centre
 	device  string
 	dir     string
 	files   int
@@ -114,7 +118,7 @@ type made struct {
 // A snapshot is a copy of the card.
 type snapshot struct{ path string }
 
-func newWorld(t *rapid.T, centre *store.Store, dir string, n int, v *torture.Verdict) *world {
+func newWorld(t *rapid.T, centre *centre, dir string, n int, v *torture.Verdict) *world {
 	w := &world{
 		t: t, v: v, centre: centre, device: fmt.Sprintf("box-%d", n), dir: filepath.Join(dir, fmt.Sprint(n)),
 		made: make(map[wire.Hash]made), stored: make(map[wire.Hash]bool),
@@ -122,7 +126,7 @@ func newWorld(t *rapid.T, centre *store.Store, dir string, n int, v *torture.Ver
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := centre.Register(t.Context(), store.Registration{ID: w.device, Kind: store.AlarmBox, Name: "x", Key: signer.Public().(ed25519.PublicKey)}); err != nil {
+	if err := centre.store.Register(t.Context(), store.Registration{ID: w.device, Kind: store.AlarmBox, Name: "x", Key: signer.Public().(ed25519.PublicKey)}); err != nil {
 		t.Fatal(err)
 	}
 	w.path = w.file()
@@ -259,7 +263,7 @@ func (w *world) commit(m message) {
 		}
 		b.Arrivals = []store.Arrival{{Event: e, Message: m.msg, Received: time.Now()}}
 	}
-	done, err := w.centre.Commit(w.t.Context(), b)
+	done, err := w.centre.store.Commit(w.t.Context(), b)
 	if err != nil {
 		w.t.Fatalf("commit: %v", err)
 	}
@@ -338,6 +342,22 @@ func (w *world) crash(*rapid.T) {
 	w.open()
 }
 
+// reopen is a device that is stopped in order, which writes what is put off.
+func (w *world) reopen(*rapid.T) {
+	_ = w.s.Close()
+	w.open()
+}
+
+// centreDies is a SIGKILL of the centre between two commits: what was on the
+// link is gone with the broker, what was committed is there.
+func (w *world) centreDies(t *rapid.T) {
+	if rapid.IntRange(0, 7).Draw(t, "dies") > 0 {
+		t.Skip("it lives")
+	}
+	w.centre.die(t)
+	w.up, w.down = nil, nil
+}
+
 // remember keeps the card as it is now.
 func (w *world) remember(*rapid.T) {
 	if len(w.copies) < 3 {
@@ -383,21 +403,7 @@ func (w *world) copy(from, to string) {
 	w.copyFile(from+".alarms", to+".alarms")
 }
 
-func (w *world) copyFile(from, to string) {
-	in, err := os.Open(from)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer in.Close()
-	out, err := os.Create(to)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer out.Close()
-	if _, err := io.Copy(out, in); err != nil {
-		w.t.Fatal(err)
-	}
-}
+func (w *world) copyFile(from, to string) { copyFile(w.t, from, to) }
 
 // drain lets the link be good until nothing is left.
 func (w *world) drain() {
@@ -428,7 +434,7 @@ func (w *world) judge() {
 	rows := make(map[wire.Hash]int)
 	places := make(map[string]int)
 	for after := int64(0); ; {
-		got, err := w.centre.Events(w.t.Context(), w.device, store.EventQuery{After: after})
+		got, err := w.centre.store.Events(w.t.Context(), w.device, store.EventQuery{After: after})
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -450,7 +456,7 @@ func (w *world) judge() {
 			w.v.Twice = append(w.v.Twice, fmt.Sprintf("%s %s: %d rows", w.device, p, n))
 		}
 	}
-	d, err := w.centre.Device(w.t.Context(), w.device)
+	d, err := w.centre.store.Device(w.t.Context(), w.device)
 	if err != nil {
 		w.t.Fatal(err)
 	}
