@@ -22,6 +22,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/uplink"
 	"github.com/fengsui/fengsui/firmware/wire"
+	"github.com/fengsui/fengsui/sim"
 )
 
 // as makes this test's program the centre or a device.
@@ -30,13 +31,16 @@ const as = "FENGSUI_DRAIN_AS"
 var deviceKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
 
 func TestMain(m *testing.M) {
+	if sim.IsChild(os.Args[1:]) { // of a district
+		os.Exit(sim.Run(context.Background(), "test", os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	switch os.Getenv(as) {
 	case "centre":
 		os.Exit(bridge.Run(ctx, "test", os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	case "device":
-		if err := device(ctx, os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
+		if err := runDevice(ctx, os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -47,8 +51,8 @@ func TestMain(m *testing.M) {
 
 var options = spool.Options{MaxSize: 512 << 20} // a hundred thousand full batches
 
-// device is a spool with its uplink. It obeys the words go, stop and press.
-func device(ctx context.Context, id, file, server, centre string) error {
+// runDevice runs a spool with its uplink. It obeys the words go, stop and press.
+func runDevice(ctx context.Context, id, file, server, centre string) error {
 	key, err := hex.DecodeString(centre)
 	if err != nil {
 		return err
@@ -96,9 +100,12 @@ func device(ctx context.Context, id, file, server, centre string) error {
 	return nil
 }
 
-// fill makes a spool that holds a car's track: n full batches. It is made in
-// memory, where it takes no sync, and copied.
-func fill(b *testing.B, id, file string, n int) {
+// fill makes a spool that holds a car's track: n full batches.
+func fill(b *testing.B, id, file string, n int) { fillTrack(b, id, deviceKey, file, n, 60) }
+
+// fillTrack makes a spool that holds n batches of so many fixes each. It is made
+// in memory, where it takes no sync, and copied.
+func fillTrack(b *testing.B, id string, key ed25519.PrivateKey, file string, n, size int) {
 	b.Helper()
 	dir := "/dev/shm"
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
@@ -113,7 +120,6 @@ func fill(b *testing.B, id, file string, n int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	const size = 60
 	random := rand.New(rand.NewPCG(1, 2))
 	lat, lon, at := int64(30e6), int64(103e6), time.Now().Add(-time.Duration(n*size)*time.Second).UnixMilli()
 	for i := range n {
@@ -129,7 +135,7 @@ func fill(b *testing.B, id, file string, n int) {
 			return wire.Seal(&wire.Event{
 				Device: id, Stream: slot.Stream, Lane: wire.Track, Seq: slot.Seq, Prev: slot.Prev, Boot: slot.Boot, Mono: time.Duration((i+1)*size) * time.Second,
 				Wall: wire.Wall{UnixMilli: at, Source: wire.WallGNSS, Uncertainty: time.Second}, Body: batch,
-			}, deviceKey)
+			}, key)
 		}); err != nil {
 			b.Fatal(err)
 		}

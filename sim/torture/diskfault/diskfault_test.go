@@ -34,7 +34,9 @@ func TestDevice(t *testing.T) {
 		r.close(t)
 	}
 	v.Report(t, "disks of devices that fail: %+v", sum)
-	if v.Clean() && (sum.hit < sum.faults/4 || sum.logged < sum.faults) {
+	// Calls are counted by thread, and no short life makes 200 of a kind in one:
+	// the full counts of all k are mostly above that, and those of TestSpool are not.
+	if v.Clean() && (sum.hit < sum.faults/torture.N(4, 20) || sum.logged < sum.faults) {
 		t.Errorf("too little failed, or was promised, to prove anything: %+v", sum)
 	}
 }
