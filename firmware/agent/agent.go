@@ -78,7 +78,7 @@ type Agent struct {
 	ports Ports
 	opt   Options
 	log   *slog.Logger
-	key   ed25519.PrivateKey
+	key   ed25519.PrivateKey // nil until Run could load it, when the disk refused it to New
 	clock *clock.Clock
 	board hw.Sensors
 
@@ -108,7 +108,7 @@ type Agent struct {
 var firstRelease = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
 // New checks the configuration against the ports and makes or loads the
-// device's key.
+// device's key, unless the disk refuses that.
 func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -124,9 +124,9 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 		}
 	}
 	key, err := LoadOrCreateKey(cfg.Data)
-	if err != nil {
+	if err != nil && !diskRefuses(err) {
 		return nil, fmt.Errorf("agent: %w", err)
-	}
+	} // else Run tries again
 	if ports.Clock.Earliest.IsZero() {
 		ports.Clock.Earliest = firstRelease
 	}
@@ -149,17 +149,36 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 func SpoolPath(cfg *config.Config) string { return filepath.Join(cfg.Data, "spool.db") }
 
 // Run runs the device until ctx ends or a part of it cannot go on. It returns
-// only when everything that it started has stopped; nil after ctx ended.
+// only when everything that it started has stopped; nil after ctx ended. While
+// the disk refuses the start, the lamps show a fault and Run tries again.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	a.spool, err = spool.Recover(SpoolPath(a.cfg), spool.Options{MaxSize: int64(a.cfg.Spool.LimitMiB) << 20, Log: a.log}, func(path string) error {
-		return spool.CheckIn(ctx, a.opt.CheckSpool, path)
-	})
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer stop(nil)
+	start := func(name string, run func(context.Context) error) {
+		parts.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				stop(fmt.Errorf("agent: %s: %w", name, err))
+			}
+		})
+	}
+	a.lamps = lamp.New(a.lampOutputs(ctx), a.log)
+	start("lamps", a.lamps.Run)
+	// What is pressed while the disk refuses waits for the loop.
+	for name := range a.cfg.Buttons {
+		start("button "+name, func(ctx context.Context) error { a.watchButton(ctx, name); return nil })
+	}
+	refused, err := a.awaitDisk(ctx)
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
-	defer func() { err = errors.Join(err, a.spool.Close()) }()
+	if ctx.Err() != nil {
+		return why(ctx)
+	}
+	defer func() { parts.Wait(); err = errors.Join(err, a.spool.Close()) }()
+	defer stop(nil)
 	if err := a.restore(); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
@@ -169,7 +188,6 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 			a.end()
 		}
 	}()
-	a.lamps = lamp.New(a.lampOutputs(ctx), a.log)
 	a.uplink, err = uplink.New(a.uplinkOptions(ctx))
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
@@ -178,19 +196,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.log.Info("running", "key", hex.EncodeToString(a.key.Public().(ed25519.PublicKey)), "version", a.opt.Version,
 		"stream", a.spool.Stream(), "boot", a.spool.Boot(), "up", a.clock.Mono(), "started", a.started)
 
-	var parts sync.WaitGroup
-	start := func(name string, run func(context.Context) error) {
-		parts.Go(func() {
-			if err := run(ctx); err != nil && ctx.Err() == nil {
-				stop(fmt.Errorf("agent: %s: %w", name, err))
-			}
-		})
-	}
-	start("lamps", a.lamps.Run)
 	start("uplink", a.uplink.Run)
-	for name := range a.cfg.Buttons {
-		start("button "+name, func(ctx context.Context) error { a.watchButton(ctx, name); return nil })
-	}
 	for role := range a.cfg.Inputs {
 		start("input "+role, func(ctx context.Context) error { a.watchInput(ctx, role); return nil })
 	}
@@ -200,17 +206,20 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if a.ports.Fingerprint != nil {
 		start("fingerprint", func(ctx context.Context) error { a.watchFingerprint(ctx); return nil })
 	}
-	a.loop(ctx)
-	stop(nil)
-	parts.Wait()
+	a.loop(ctx, refused)
+	return why(ctx)
+}
+
+// why returns why ctx ended: nil when Run's caller ended it.
+func why(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
 	return nil
 }
 
-// loop owns the agent's state.
-func (a *Agent) loop(ctx context.Context) {
+// loop owns the agent's state. refused is what awaitDisk returned.
+func (a *Agent) loop(ctx context.Context, refused string) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	health := time.NewTicker(time.Duration(a.cfg.Health.Every))
@@ -222,6 +231,9 @@ func (a *Agent) loop(ctx context.Context) {
 	life := time.NewTicker(every)
 	defer life.Stop()
 	a.tellStarted()
+	if refused != "" {
+		a.faultBegan(faultRefused, refused)
+	}
 	a.resetDrills()
 	a.heartbeat()
 	a.tell("READY=1")

@@ -37,9 +37,10 @@ type answer struct {
 	rev   uint64
 }
 
-// pressed takes a confirmed press of a button.
-func (a *Agent) pressed(button string) {
-	b, at := a.cfg.Buttons[button], a.stamp()
+// pressed takes a confirmed press of a button, which was at a moment.
+func (a *Agent) pressed(button string, at stamp) {
+	b := a.cfg.Buttons[button]
+	at.officer, at.drill = a.officer, a.drilling()
 	p := a.latches[button]
 	if p == nil || p.Drill && !at.drill { // a drill that the disk has not let end yet
 		p = &latch{Alarm: wire.NewAlarmID(), Kind: wire.AlarmKind(b.Kind), Silent: b.Silent, Drill: at.drill}

@@ -106,6 +106,7 @@ const (
 	faultStorage     = "storage"
 	faultSecond      = "storage_second"  // alarms have no second home
 	faultDamage      = "storage_damaged" // stays until the next start
+	faultRefused     = "storage_refused" // the start, again and again; stays until the next one
 	faultButton      = "button_stuck"
 	faultLamp        = "lamp_failed" // or the siren: its line cannot be driven
 	faultGPS         = "gps_lost"

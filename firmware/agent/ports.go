@@ -141,7 +141,8 @@ func (a *Agent) tellButton(ctx context.Context, name string) func(button.Kind) {
 		code := faultButton + ":" + name
 		switch k {
 		case button.Pressed:
-			a.post(ctx, a.urgent, func() { a.pressed(name) })
+			at := stamp{mono: a.clock.Mono(), wall: a.clock.Wall()} // before anything waits for the loop
+			a.post(ctx, a.urgent, func() { a.pressed(name, at) })
 		case button.Stuck:
 			a.post(ctx, a.other, func() { a.faultBegan(code, "the line stays pressed") })
 		case button.Noisy:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -21,7 +22,8 @@ const CheckTime = 30 * time.Second
 
 // Check reads the whole of a spool file, without changing it: the structure,
 // every checksum, every head. The error wraps [ErrInUse], [ErrFormat] or
-// [ErrDamaged]; an absent or empty file is in order. On some damage bbolt ends
+// [ErrDamaged], and none of these where the system refused something that says
+// nothing of the file; an absent or empty file is in order. On some damage bbolt ends
 // the process past any recover, or does not end at all: see [CheckIn].
 func Check(path string) error {
 	if st, err := os.Stat(path); errors.Is(err, os.ErrNotExist) || err == nil && st.Size() == 0 {
@@ -30,6 +32,9 @@ func Check(path string) error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	db, _, err := openFile(path, bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: 2 * time.Second})
+	if errors.Is(err, syscall.EIO) { // a part of it cannot be read, ever
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	if err != nil {
 		return fmt.Errorf("spool %s: %w", path, err)
 	}
@@ -106,9 +111,13 @@ func checkValues(tx *bolt.Tx, bucket []byte) error {
 // ask for any amount.
 const checkMemory = 256 << 20
 
-// exitInUse is the exit code of CheckMain for a file in use. What else than this
-// and 0 a check exits with, or dies of, is damage.
-const exitInUse = 4
+// Exit codes of CheckMain: the file is in use, or the system refused something
+// that says nothing of the file. What else than these and 0 a check exits with,
+// or dies of, is damage.
+const (
+	exitInUse   = 4
+	exitRefused = 5
+)
 
 // CheckMain is the process that does a check for [CheckIn]: it says on w what is
 // wrong and returns the exit code. It bounds the memory of its process.
@@ -123,6 +132,8 @@ func CheckMain(path string, w io.Writer) int {
 		return 0
 	case errors.Is(err, ErrInUse):
 		return exitInUse
+	case !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrFormat):
+		return exitRefused
 	}
 	return 1
 }
@@ -130,7 +141,7 @@ func CheckMain(path string, w io.Writer) int {
 // CheckIn has [Check] done by a process of its own, which may die of the file or
 // hang: command is its name and arguments, and gets the path as one more; it
 // runs [CheckMain]. The error
-// is that of Check; a process that took longer than [CheckTime] or died means
+// is that of Check, or wraps [ErrRefused]; a process that took longer than [CheckTime] or died means
 // [ErrDamaged] as well. A command that cannot be started is no judgement: the
 // check is then done in this process.
 func CheckIn(ctx context.Context, command []string, path string) error {
@@ -162,5 +173,8 @@ func CheckIn(ctx context.Context, command []string, path string) error {
 		return fmt.Errorf("spool %s: %w", path, ErrInUse)
 	}
 	line, _, _ := strings.Cut(out.String(), "\n")
+	if exit != nil && exit.ExitCode() == exitRefused {
+		return fmt.Errorf("%w: %s", ErrRefused, line)
+	}
 	return fmt.Errorf("spool %s: %w: its check ended with %w: %s", path, ErrDamaged, err, line)
 }

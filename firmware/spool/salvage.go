@@ -191,7 +191,8 @@ func scan(path string) (*findings, error) {
 	defer f.Close()
 	fs := &findings{heads: make(map[place]laneState)}
 	events := make(map[place]map[uint64]find)
-	r := bufio.NewReaderSize(f, 1<<20)
+	worn := &wornFile{f: f}
+	r := bufio.NewReaderSize(worn, 1<<20)
 	const ahead = 4 + 8 + wire.MaxMessage // of a message's beginning, and behind it
 	for at := int64(0); ; {
 		b, err := r.Peek(r.Size())
@@ -231,6 +232,9 @@ func scan(path string) (*findings, error) {
 		}
 		at += int64(step)
 	}
+	if worn.unread != nil && !worn.read { // not a worn card, but a disk that is not there
+		return nil, worn.unread
+	}
 	for p, m := range events {
 		for seq, e := range m {
 			if seq >= fs.heads[p].kept {
@@ -242,6 +246,34 @@ func scan(path string) (*findings, error) {
 		return cmp.Or(cmp.Compare(a.lane, b.lane), bytes.Compare(a.stream[:], b.stream[:]), cmp.Compare(a.seq, b.seq))
 	})
 	return fs, nil
+}
+
+// A wornFile reads a file from its beginning, with zeros for the pages that the
+// disk cannot read.
+type wornFile struct {
+	f      io.ReaderAt
+	at     int64
+	read   bool  // something could be read
+	unread error // why something could not
+}
+
+func (w *wornFile) Read(b []byte) (int, error) {
+	n, err := w.f.ReadAt(b, w.at)
+	if err != nil && err != io.EOF {
+		n, err = w.f.ReadAt(b[:min(len(b), pageSize-int(w.at%pageSize))], w.at)
+	}
+	w.read = w.read || n > 0
+	if n > 0 || err == nil || err == io.EOF {
+		w.at += int64(n)
+		return n, err
+	}
+	if w.unread = err; !w.read && w.at >= 1<<20 {
+		return 0, err // it will not get better
+	}
+	n = min(len(b), pageSize-int(w.at%pageSize))
+	clear(b[:n])
+	w.at += int64(n)
+	return n, nil
 }
 
 // eventAt returns the event whose message begins at b[i], if key and checksum

@@ -55,6 +55,9 @@ var (
 	ErrInUse = errors.New("spool is in use")
 	// ErrFormat means that the file is not a spool of this version.
 	ErrFormat = errors.New("not a spool")
+	// ErrRefused means that the system refused something that a check needs, which
+	// says nothing of the file.
+	ErrRefused = errors.New("the system refuses")
 	// ErrDamaged means that the file, or the part of it that was needed, does not
 	// hold what was written.
 	ErrDamaged = errors.New("spool is damaged")
