@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/terminal"
 	"github.com/fengsui/fengsui/firmware/uplink"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -41,6 +43,9 @@ import (
 // An Opener opens a byte stream port. It is called again, with backoff, when
 // the port fails.
 type Opener func(ctx context.Context) (io.ReadWriteCloser, error)
+
+// A Listener opens the address at which the officer's screen is served.
+type Listener func() (net.Listener, error)
 
 // Ports are the agent's connections to the world. A nil port is absent.
 type Ports struct {
@@ -51,6 +56,7 @@ type Ports struct {
 	Inputs      map[string]gpio.PinIn  // by role
 	Lamps       map[string]gpio.PinOut // "red", "amber", "green"
 	Siren       gpio.PinOut            // a siren's driver
+	Terminal    Listener               // of the officer's screen
 	Dial        uplink.Dialer          // how to reach a broker; nil: TCP
 	Clock       clock.Options          // the clock's surroundings; zero: this machine's
 }
@@ -86,22 +92,30 @@ type Agent struct {
 	other  chan func() // everything else
 	status atomic.Pointer[Status]
 
+	terminal *terminal.Terminal // nil: there is no screen
+
 	// Set by Run before anything else starts, not changed after.
 	spool  *spool.Spool
 	uplink *uplink.Uplink
 	lamps  *lamp.Driver
 
 	// The rest is only touched by the loop.
-	latches   map[string]*latch // by button
-	answered  map[answer]bool   // notices of alarms that are no longer latched
-	officer   string            // who is signed on, or ""
-	faults    map[string]string // active faults: code → detail
-	testKey   bool              // the technician's key makes tests of presses
-	unsaved   unsaved
-	restarted time.Duration // Mono at which another stream was begun; 0: never
-	stored    time.Duration // Mono at which the spool last took something
-	started   wire.Started  // why this run began; "" once that is told
-	batch     batcher
+	latches    map[string]*latch // by button
+	answered   map[answer]bool   // notices of alarms that are no longer latched
+	officer    string            // who is signed on, or ""
+	faults     map[string]string // active faults: code → detail
+	testKey    bool              // the technician's key makes tests of presses
+	unsaved    unsaved
+	restarted  time.Duration // Mono at which another stream was begun; 0: never
+	stored     time.Duration // Mono at which the spool last took something
+	started    wire.Started  // why this run began; "" once that is told
+	batch      batcher
+	tasks      map[uint64]*task  // by incident
+	overTasks  []uint64          // whose states are to be deleted
+	photos     map[string]*photo // by id
+	donePhotos []string          // whose states are to be deleted
+	screens    int               // that show the device now
+	pins       pinLock
 }
 
 // firstRelease is a time before which no device of ours ran.
@@ -140,8 +154,20 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 		latches:  make(map[string]*latch),
 		answered: make(map[answer]bool),
 		faults:   make(map[string]string),
+		tasks:    make(map[uint64]*task),
+		photos:   make(map[string]*photo),
 	}
 	a.status.Store(&Status{Device: cfg.Device})
+	if cfg.Terminal != nil && ports.Terminal != nil {
+		token, err := terminal.LoadOrCreateToken(cfg.Data)
+		if err != nil {
+			return nil, fmt.Errorf("agent: %w", err)
+		}
+		a.terminal, err = terminal.New(terminal.Options{Device: a.Screen(), Token: token, Inches: float64(cfg.Terminal.Diagonal), Log: a.log})
+		if err != nil {
+			return nil, fmt.Errorf("agent: %w", err)
+		}
+	}
 	return a, nil
 }
 
@@ -206,6 +232,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if a.ports.Fingerprint != nil {
 		start("fingerprint", func(ctx context.Context) error { a.watchFingerprint(ctx); return nil })
 	}
+	if a.terminal != nil {
+		start("terminal", func(ctx context.Context) error { a.serveTerminal(ctx); return nil })
+	}
 	a.loop(ctx, refused)
 	return why(ctx)
 }
@@ -260,6 +289,8 @@ func (a *Agent) loop(ctx context.Context, refused string) {
 			a.tellGiven()
 			a.checkGPS()
 			a.flushTrack(false)
+			a.forgetTasks()
+			a.sendPhotos()
 		case <-health.C:
 			a.heartbeat()
 		case <-life.C:

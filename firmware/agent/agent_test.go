@@ -181,7 +181,7 @@ func (w *world) power() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ports.Dial = w.dial
+	ports.Dial, ports.Terminal = w.dial, nil
 	ports.Clock.Disciplined = func() (bool, time.Duration) { return false, 0 }
 	ports.Clock.Earliest = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble begins in 2000
 	ports.GPS = func(context.Context) (io.ReadWriteCloser, error) { return readWriter{r, io.Discard, r}, nil }

@@ -40,10 +40,16 @@ type answer struct {
 // pressed takes a confirmed press of a button, which was at a moment.
 func (a *Agent) pressed(button string, at stamp) {
 	b := a.cfg.Buttons[button]
+	a.press(button, wire.AlarmKind(b.Kind), b.Silent, at)
+}
+
+// press latches an alarm under a button's name, or counts a press of the one
+// that is latched.
+func (a *Agent) press(button string, kind wire.AlarmKind, silent bool, at stamp) {
 	at.officer, at.drill = a.officer, a.drilling()
 	p := a.latches[button]
 	if p == nil || p.Drill && !at.drill { // a drill that the disk has not let end yet
-		p = &latch{Alarm: wire.NewAlarmID(), Kind: wire.AlarmKind(b.Kind), Silent: b.Silent, Drill: at.drill}
+		p = &latch{Alarm: wire.NewAlarmID(), Kind: kind, Silent: silent, Drill: at.drill}
 		a.latches[button] = p
 	}
 	p.Press++
@@ -64,6 +70,9 @@ func (a *Agent) pressed(button string, at stamp) {
 // committed takes the centre's word that its database holds a lane of a stream
 // up to a number.
 func (a *Agent) committed(stream wire.StreamID, l wire.Lane, upTo uint64) {
+	if l == wire.Track {
+		a.sendPhotos()
+	}
 	if l != wire.Alarm {
 		return
 	}
@@ -164,6 +173,16 @@ func (a *Agent) restore() error {
 	a.officer = string(state[officerState])
 	if ms, err := strconv.ParseInt(string(state[wallState]), 10, 64); err == nil {
 		a.clock.RaiseEarliest(time.UnixMilli(ms))
+	}
+	if err := a.restoreTasks(state); err != nil {
+		return err
+	}
+	if err := a.restorePhotos(state); err != nil {
+		return err
+	}
+	if n, err := strconv.ParseUint(string(state[pinState]), 10, 32); err == nil {
+		a.pins.fails = n
+		a.pins.lock(a.clock.Mono())
 	}
 	for key, v := range state {
 		button, ok := strings.CutPrefix(key, latchState)

@@ -121,6 +121,7 @@ const (
 	faultBattery     = "battery_low"
 	faultTestKey     = "test_key_stuck"
 	faultVoltage     = "under_voltage"
+	faultTerminal    = "terminal_lost" // the officer's screen cannot be served
 )
 
 func (a *Agent) faultBegan(code, detail string) {

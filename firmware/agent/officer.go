@@ -61,9 +61,21 @@ func (a *Agent) signOn(officer string, m fingerprint.Match) {
 	a.officer = officer // the event's own stamp names the officer already
 	a.store(a.stamp(), wire.Duty, &wire.SignOn{Officer: officer, Slot: uint64(m.Slot), Score: uint64(m.Score)}, nil,
 		spool.KV{Key: officerState, Value: []byte(officer)})
+	a.showTasks()
 }
 
 func (a *Agent) signOff(reason string) {
 	a.store(a.stamp(), wire.Duty, &wire.SignOff{Officer: a.officer, Reason: reason}, nil, spool.KV{Key: officerState})
 	a.officer = ""
+}
+
+// duressButton is the name under which a sign-on under duress is an alarm. It
+// is never latched: nothing here may tell of it.
+const duressButton = "duress"
+
+// duress tells the centre, and nobody here, that somebody was made to sign on.
+func (a *Agent) duress() {
+	a.store(a.stamp(), wire.Alarm, &wire.AlarmRaised{
+		Alarm: wire.NewAlarmID(), Kind: wire.Duress, Silent: true, Button: duressButton, Press: 1, Position: a.position(),
+	}, nil)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"periph.io/x/conn/v3/gpio"
@@ -63,6 +64,9 @@ func OpenPorts(cfg *config.Config, line func(name string) (gpio.PinIO, error)) (
 	if g := cfg.GPS; g != nil {
 		p.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) { return hw.Serial(ctx, g.Port, g.Baud) }
 	}
+	if t := cfg.Terminal; t != nil {
+		p.Terminal = func() (net.Listener, error) { return net.Listen("tcp", string(t.Listen)) }
+	}
 	if f := cfg.Fingerprint; f != nil {
 		p.Fingerprint = func(ctx context.Context) (io.ReadWriteCloser, error) { return hw.Serial(ctx, f.Port, f.Baud) }
 	}
@@ -101,7 +105,8 @@ func (a *Agent) uplinkOptions(ctx context.Context) uplink.Options {
 	return uplink.Options{
 		Device: a.cfg.Device, Boot: a.spool.Boot(), Mono: a.clock.Mono, Firmware: a.opt.Version,
 		Servers: servers, Key: a.key, CentreKey: []byte(a.cfg.Centre.Key), Store: uplink.Of(a.spool), Dial: a.ports.Dial, Log: a.log,
-		OnNotice: func(n *wire.Notice) { a.post(ctx, a.other, func() { a.notice(n) }) },
+		OnNotice:     func(n *wire.Notice) { a.post(ctx, a.other, func() { a.notice(n) }) },
+		OnAssignment: func(b *wire.Assignment) { a.post(ctx, a.other, func() { a.assigned(b) }) },
 		OnAck: func(stream wire.StreamID, l wire.Lane, upTo uint64) {
 			a.post(ctx, a.other, func() { a.committed(stream, l, upTo) })
 		},

@@ -77,6 +77,8 @@ func (a *Agent) giveUp(p spool.Part, l wire.Lane, oldest uint64, recs []spool.Re
 				again = append(again, b.Ranges...)
 			case *wire.StreamStarted:
 				entries = append(entries, spool.Entry{Lane: l, Build: a.seal(a.stampOf(e), l, b)})
+			case *wire.AttachmentPart:
+				a.partDropped(b)
 			}
 			seen(&give, e)
 		}

@@ -80,7 +80,8 @@ func (a *Agent) heartbeat() {
 	if t, ok := a.clock.Passed(); ok {
 		kv = append(kv, spool.KV{Key: wallState, Value: strconv.AppendInt(nil, t.UnixMilli(), 10)})
 	}
-	a.store(at, wire.Duty, h, nil, kv...)
+	kv = append(kv, a.overKVs()...)
+	a.store(at, wire.Duty, h, nil, append(kv, a.doneKVs()...)...)
 	a.started = ""
 }
 

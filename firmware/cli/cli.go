@@ -33,6 +33,8 @@ const usage = `usage: fengsui COMMAND
   run --config FILE         run the device
   check --config FILE       check a configuration and say what it means
   key --config FILE         print the device's public key, made at the first call
+  pin                       read a PIN from standard input and print its hash for the configuration
+  terminal --config FILE    print the address of the officer's screen, with its token
   gps decode [FILE|-]       print one JSON object a fix, in gpsd's TPV names
   spool ls (--config FILE | FILE)
                             list the events that wait in a spool
@@ -91,6 +93,10 @@ func run(ctx context.Context, version string, args []string, std streams) error 
 		return nil
 	case "key":
 		return printKey(rest, std)
+	case "pin":
+		return hashPIN(rest, std)
+	case "terminal":
+		return printTerminal(rest, std)
 	case "gps":
 		return decodeGPS(rest, std)
 	case "spool":

@@ -52,6 +52,9 @@ func (c *Config) Validate(r *strictyaml.Report) {
 	c.defaults()
 	c.lines(r, board)
 	c.ports(r)
+	if c.Terminal != nil {
+		c.Terminal.check(r)
+	}
 	switch c.Profile {
 	case AlarmBox:
 		if len(c.Buttons) == 0 {

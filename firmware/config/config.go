@@ -50,6 +50,7 @@ type Config struct {
 	Siren       *Siren            `yaml:"siren"`
 	GPS         *GPS              `yaml:"gps"`
 	Fingerprint *Fingerprint      `yaml:"fingerprint"`
+	Terminal    *Terminal         `yaml:"terminal"`
 	Track       Track             `yaml:"track"`
 	Health      Health            `yaml:"health"`
 	Spool       Spool             `yaml:"spool"`

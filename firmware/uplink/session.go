@@ -300,6 +300,10 @@ func (s *session) receive(msg []byte) {
 		if u.opt.OnNotice != nil {
 			u.opt.OnNotice(b)
 		}
+	case *wire.Assignment:
+		if u.opt.OnAssignment != nil {
+			u.opt.OnAssignment(b)
+		}
 	default:
 		u.log.Info("downlink message of an unknown type ignored", "type", b.DownType())
 	}

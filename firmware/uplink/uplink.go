@@ -81,8 +81,9 @@ type Options struct {
 
 	// The callbacks run on the uplink's goroutine and must not block for long;
 	// each may be nil.
-	OnNotice func(*wire.Notice)
-	OnAck    func(stream wire.StreamID, l wire.Lane, upTo uint64)
+	OnNotice     func(*wire.Notice)
+	OnAssignment func(*wire.Assignment)
+	OnAck        func(stream wire.StreamID, l wire.Lane, upTo uint64)
 	// OnSilent reports that for a minute the centre has acknowledged nothing
 	// although something waits, or nothing of a lane that was sent; and when it
 	// does again.

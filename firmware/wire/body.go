@@ -181,18 +181,20 @@ type AlarmCleared struct {
 	Extra   Extra     `cbor:"-"`
 }
 
-// SignOn reports that an enrolled officer's finger matched inside the sensor.
+// SignOn reports that an enrolled officer's finger matched inside the sensor,
+// or that an officer typed a PIN.
 type SignOn struct {
 	Officer string `cbor:"1,keyasint"`
-	Slot    uint64 `cbor:"2,keyasint"` // the sensor's template number
-	Score   uint64 `cbor:"3,keyasint"` // the sensor's match score
+	Slot    uint64 `cbor:"2,keyasint"`           // the sensor's template number; 0 with PIN
+	Score   uint64 `cbor:"3,keyasint"`           // the sensor's match score; 0 with PIN
+	PIN     bool   `cbor:"4,keyasint,omitempty"` // no finger: a PIN at the device's screen
 	Extra   Extra  `cbor:"-"`
 }
 
 // SignOff reports that an officer is no longer signed on.
 type SignOff struct {
 	Officer string `cbor:"1,keyasint"`
-	Reason  string `cbor:"2,keyasint"` // "finger": a second match; "relieved": another officer signed on
+	Reason  string `cbor:"2,keyasint"` // "finger": a second match; "screen": at the device's screen; "relieved": another officer signed on
 	Extra   Extra  `cbor:"-"`
 }
 

@@ -69,6 +69,7 @@ func vectors(t testing.TB) map[string]any {
 		}),
 		"alarm_cleared": event(wire.Alarm, &wire.AlarmCleared{Alarm: alarm, By: wire.ClearedByOfficer, Officer: "P-1001"}),
 		"sign_on":       signed,
+		"sign_on_pin":   event(wire.Duty, &wire.SignOn{Officer: "P-1002", PIN: true}),
 		"sign_off":      event(wire.Duty, &wire.SignOff{Officer: "P-1001", Reason: "finger"}),
 		"sign_refused":  event(wire.Duty, &wire.SignRefused{Reason: "weak_match", Slot: 4, Score: 12}),
 		"fault":         event(wire.Duty, &wire.Fault{Code: "button_stuck:panic", Active: true, Detail: "held 60s"}),

@@ -1,0 +1,428 @@
+// The officer's screen: draws the state that the device tells, and takes what is pressed.
+// Text always goes in as text.
+
+const $ = (id) => document.getElementById(id);
+const words = JSON.parse($("words").textContent);
+const lang = document.documentElement.lang;
+
+function t(key, values = {}) {
+  const text = words[key];
+  if (text === undefined) {
+    console.error("no words for " + key);
+    return key;
+  }
+  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+}
+const tx = (prefix, value) => words[prefix + "." + value] ?? String(value);
+
+// Names from elsewhere must not turn the line around them.
+const hidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const parse = (text) => JSON.parse(text, (_, v) => (typeof v === "string" ? v.replace(hidden, "\ufffd") : v));
+
+function h(tag, attributes, ...children) {
+  const e = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) if (value !== null && value !== undefined && value !== false) e.setAttribute(name, value === true ? "" : value);
+  e.append(...children.filter((c) => c !== null && c !== undefined && c !== false));
+  return e;
+}
+const say = (text) => { $("say").textContent = text; };
+
+// What is pressed is 15 mm: a millimetre of this screen in CSS pixels.
+const inches = Number(document.documentElement.dataset.inches);
+const diagonal = Math.hypot(screen.width, screen.height);
+document.documentElement.style.setProperty("--mm", Math.min(12, Math.max(3.5, diagonal / (25.4 * inches))).toFixed(3) + "px");
+
+for (const a of document.querySelectorAll(".bar nav a")) if (a.lang === lang) a.setAttribute("aria-current", "true");
+
+const clockFormat = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const clock = (at) => clockFormat.format(new Date(at));
+function span(s) {
+  if (s < 120) return t("span.s", { n: Math.floor(s) });
+  if (s < 7200) return t("span.m", { n: Math.floor(s / 60) });
+  return t("span.h", { n: Math.floor(s / 3600) });
+}
+const distance = (m) => (m < 950 ? t("distance.m", { n: Math.round(m / 10) * 10 }) : t("distance.km", { n: (m / 1000).toFixed(1) }));
+
+// The state, and when it came by this machine's steady clock.
+
+let state = null, came = 0, selected = null;
+const deviceNow = () => (state?.now ? Date.parse(state.now) + performance.now() - came : null);
+
+async function post(path, body, type = "application/json") {
+  let answer;
+  try {
+    answer = await fetch("/api/" + path, { method: "POST", headers: { "Content-Type": type }, body: type === "application/json" ? JSON.stringify(body ?? {}) : body, signal: AbortSignal.timeout(30_000) });
+  } catch (e) {
+    throw new Error(t("error.device"), { cause: e });
+  }
+  const text = await answer.text();
+  const value = text ? parse(text) : {};
+  if (!answer.ok) {
+    if (value.code === "locked") throw new Error(t("error.locked", { span: span(value.left_s) }));
+    throw new Error(words["error." + value.code] ?? t("error.refused", { detail: value.detail ?? answer.status }));
+  }
+  return value;
+}
+
+function draw() {
+  const s = state;
+  document.documentElement.classList.toggle("night", s.night);
+  $("device").textContent = s.device;
+  $("link").dataset.state = s.link;
+  $("link").textContent = t("link." + s.link);
+  const waiting = s.queue.alarm + s.queue.duty;
+  $("queue").textContent = s.queue.alarm ? t("queue.alarm", { n: s.queue.alarm }) : waiting ? t("queue.some", { n: waiting }) : s.queue.track ? t("queue.track") : t("queue.none");
+  drawFix(s);
+  $("drill").hidden = !s.drill;
+  $("officer").textContent = s.duty ? t("officer", { id: s.duty.officer }) : "";
+  $("faults").hidden = s.faults.length === 0;
+  $("faults").textContent = t("faults", { list: s.faults.map(fault).join(t("comma")) });
+  $("sign-off").hidden = !s.duty;
+  $("help-state").textContent = s.help ? t("help." + s.help.step, { unit: s.help.unit }) : "";
+  const tasks = s.duty?.tasks ?? [];
+  if (!tasks.some((x) => x.incident === selected)) selected = tasks[0]?.incident ?? null;
+  $("off").hidden = !!s.duty;
+  $("idle").hidden = !s.duty || tasks.length > 0;
+  $("task").hidden = !s.duty || tasks.length === 0;
+  drawOff(s);
+  if (selected) drawTask(tasks.find((x) => x.incident === selected), tasks);
+  drawSheet();
+}
+
+function fault(code) {
+  const [kind, part] = code.split(/:(.*)/, 2);
+  return tx("fault", kind) + (part ? ` (${part})` : "");
+}
+
+function drawFix(s) {
+  const f = s.fix;
+  $("fix").className = "plain" + (f?.quality === "live" ? "" : " doubt");
+  $("fix").textContent = !s.gps ? t("fix.no_receiver") : !f ? t("fix.searching")
+    : f.quality === "live" ? t("fix.live", { mode: f.mode, within: f.within_m ? t("fix.within", { n: f.within_m }) : "" })
+    : t("fix.old", { span: span(f.age_s) });
+  $("fix").title = f?.text ?? "";
+}
+
+function drawOff(s) {
+  $("off-finger").hidden = !s.reader;
+  $("pin").hidden = !s.pin;
+  $("off-waiting").hidden = s.waiting === 0;
+  $("off-waiting").textContent = t("off.waiting", { n: s.waiting });
+  for (const b of document.querySelectorAll("#keypad button")) b.disabled = s.locked_s > 0;
+  if (s.locked_s > 0) pinFault(t("error.locked", { span: span(s.locked_s) }));
+  else if (pinLocked) pinFault(null);
+  pinLocked = s.locked_s > 0;
+}
+let pinLocked = false;
+
+function drawTask(x, tasks) {
+  $("tabs").hidden = tasks.length < 2;
+  const label = (y) => tx("kind", y.kind) + " · " + (y.name || y.device || "#" + y.incident);
+  if (tasks.length > 1) {
+    const key = JSON.stringify([selected, tasks.map((y) => [y.incident, label(y), y.state])]);
+    if ($("tabs").dataset.key !== key) {
+      $("tabs").dataset.key = key;
+      $("tabs").replaceChildren(...tasks.map((y) => {
+        const b = h("button", { type: "button", "aria-pressed": String(y.incident === selected) }, label(y));
+        b.addEventListener("click", () => { selected = y.incident; draw(); });
+        return b;
+      }));
+    }
+  }
+  $("task-title").textContent = label(x);
+  const over = x.state !== "assigned";
+  $("task-badges").replaceChildren(
+    h("span", { class: "badge" }, t("incident", { id: x.incident })),
+    h("span", { class: "badge p" + x.priority }, t("priority", { n: x.priority })),
+    x.drill && h("span", { class: "badge drill" }, t("drill")),
+    x.silent && h("span", { class: "badge p1" }, t("silent")),
+    h("span", { class: "badge" + (over ? " p1" : "") }, over ? t("task." + x.state) : tx("stage", x.stage)),
+  );
+  const facts = [];
+  const fact = (name, value, doubt) => facts.push(h("dt", {}, name), h("dd", { class: doubt ? "doubt" : null }, value));
+  if (x.pressed) {
+    const age = deviceNow() === null ? "" : " · " + t("ago", { span: span(Math.max(0, (deviceNow() - Date.parse(x.pressed)) / 1000)) });
+    fact(t("fact.pressed"), clock(x.pressed) + (x.pressed_within_s >= 1 ? ` ± ${span(x.pressed_within_s)}` : "") + age, x.pressed_within_s >= 60);
+  } else fact(t("fact.pressed"), t("fact.unknown"), true);
+  if (!x.place) fact(t("fact.place"), t("fact.unknown"), true);
+  else fact(t("fact.place"), x.source === "surveyed" ? t("fact.surveyed") : t("fact.gnss", { span: span(x.place_age_s) }), x.source !== "surveyed" && x.place_age_s > 60);
+  if (x.note) fact(t("fact.note"), x.note);
+  $("task-facts").replaceChildren(...facts);
+  const photos = new Map((state.duty.photos ?? []).map((p) => [p.id, p]));
+  $("task-said").replaceChildren(...x.said.map((a) => h("li", {}, h("time", {}, clock(a.at)), h("b", {}, tx("answer", a.answer)),
+    a.code && h("span", {}, tx("code", a.code)), a.note && h("span", { dir: "auto" }, a.note),
+    h("span", { class: a.sent ? "dim" : "doubt" }, a.sent ? t("said.sent") : t("said.waiting")))).reverse(),
+    ...x.photos.map((id) => h("li", {}, h("b", {}, t("photo.one")), h("span", { class: photos.has(id) ? "doubt" : "dim" },
+      photos.has(id) ? t("photo.part", { n: photos.get(id).sent, of: photos.get(id).parts }) : t("said.sent")))));
+  const done = new Set(x.said.map((a) => a.answer));
+  const next = ["accepted", "en_route", "on_scene", "checked", "closed"].find((a) => !done.has(a) && !(a === "en_route" && done.has("on_scene")));
+  for (const b of document.querySelectorAll("#do button")) {
+    const answer = b.dataset.answer ?? b.dataset.open;
+    b.disabled = over;
+    b.classList.toggle("primary", answer === next && !over);
+    b.toggleAttribute("data-done", done.has(answer));
+  }
+  $("metres").textContent = x.metres === null ? t("far.unknown") : distance(x.metres);
+  $("bearing").textContent = x.bearing === null ? "" : `${Math.round(x.bearing)}° ${tx("wind", Math.round(x.bearing / 45) % 8)}`;
+  drawMap(x);
+}
+
+// drawMap draws the way: north is up, the car in the middle of its rings.
+function drawMap(x) {
+  const canvas = $("map"), ratio = devicePixelRatio || 1;
+  const width = canvas.clientWidth, height = canvas.clientHeight;
+  if (!width || !height) return;
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  const c = canvas.getContext("2d"), css = getComputedStyle(document.documentElement);
+  const colour = (name) => css.getPropertyValue("--" + name).trim();
+  c.setTransform(ratio, 0, 0, ratio, 0, 0);
+  c.clearRect(0, 0, width, height);
+  const known = x.metres !== null, half = Math.min(width, height) / 2 - 18;
+  const steps = [50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 500_000];
+  const reach = steps.find((s) => s * 2 >= (known ? x.metres : 1000)) * 2;
+  const mid = { x: width / 2, y: height / 2 };
+  c.strokeStyle = colour("edge");
+  c.fillStyle = colour("dim");
+  c.font = `${getComputedStyle(document.body).fontSize} sans-serif`;
+  c.textAlign = "center";
+  for (const part of [0.5, 1]) {
+    c.beginPath();
+    c.arc(mid.x, mid.y, half * part, 0, 7);
+    c.stroke();
+    c.fillText(distance(reach * part), mid.x + half * part * 0.7, mid.y - half * part * 0.7);
+  }
+  c.fillText(tx("wind", 0), mid.x, mid.y - half + 18);
+  if (known) {
+    const r = (x.metres / reach) * half, a = (x.bearing * Math.PI) / 180;
+    const at = { x: mid.x + r * Math.sin(a), y: mid.y - r * Math.cos(a) };
+    c.strokeStyle = c.fillStyle = colour("red");
+    c.lineWidth = 3;
+    c.setLineDash([8, 8]);
+    c.beginPath();
+    c.moveTo(mid.x, mid.y);
+    c.lineTo(at.x, at.y);
+    c.stroke();
+    c.setLineDash([]);
+    c.beginPath();
+    c.arc(at.x, at.y, 11, 0, 7);
+    c.fill();
+    c.beginPath();
+    c.arc(at.x, at.y, 18, 0, 7);
+    c.stroke();
+    c.lineWidth = 1;
+  }
+  if (state.fix) { // the car, in the direction in which it drives
+    const a = ((state.fix.course ?? 0) * Math.PI) / 180;
+    c.save();
+    c.translate(mid.x, mid.y);
+    c.rotate(a);
+    c.fillStyle = state.fix.quality === "live" ? colour("green") : colour("dim");
+    c.beginPath();
+    if (state.fix.course === null) c.arc(0, 0, 9, 0, 7);
+    else for (const [px, py] of [[0, -16], [11, 13], [0, 7], [-11, 13]]) c.lineTo(px, py);
+    c.fill();
+    c.restore();
+  }
+}
+
+// Answers.
+
+for (const b of document.querySelectorAll("#do [data-answer]")) {
+  b.addEventListener("click", async () => {
+    b.disabled = true;
+    try {
+      await post(`tasks/${selected}/answer`, { answer: b.dataset.answer });
+      say(t("done", { what: b.textContent }));
+    } catch (e) {
+      complain(e);
+    } finally {
+      b.disabled = false;
+    }
+  });
+}
+function complain(e) {
+  $("lost").textContent = e.message;
+  $("lost").hidden = false;
+  setTimeout(() => { if (live) $("lost").hidden = true; }, 8000);
+}
+
+// The sheet for what needs more than a press: checked, closed, refused.
+
+let sheet = null, taken = [];
+const dialog = $("sheet");
+for (const b of document.querySelectorAll("#do [data-open]")) b.addEventListener("click", () => open(b.dataset.open));
+
+function open(which) {
+  sheet = { which, incident: selected };
+  taken = [];
+  $("sheet-title").textContent = t("sheet." + which);
+  $("codes").hidden = which !== "closed";
+  for (const r of document.querySelectorAll("#codes input")) r.checked = false;
+  $("photo-label").hidden = which !== "checked";
+  $("note").value = "";
+  $("sheet-send").textContent = t("do." + which);
+  sheetFault(null);
+  $("phrases").replaceChildren(...[1, 2, 3].map((n) => {
+    const text = t(`phrase.${which}.${n}`), b = h("button", { type: "button" }, text);
+    b.addEventListener("click", () => { $("note").value = ($("note").value ? $("note").value + t("comma") : "") + text; });
+    return b;
+  }));
+  drawSheet();
+  dialog.showModal();
+}
+const sheetFault = (text) => { $("sheet-error").hidden = !text; $("sheet-error").textContent = text ?? ""; };
+
+function drawSheet() {
+  if (!sheet) return;
+  const task = state?.duty?.tasks.find((x) => x.incident === sheet.incident);
+  if (!task) { // signed off, or no longer this unit's
+    dialog.close();
+    return;
+  }
+  const photos = taken.length ? taken : [];
+  $("sheet-photos").textContent = photos.length ? t("photo.taken", { n: photos.length }) : "";
+}
+dialog.addEventListener("close", () => { sheet = null; });
+$("sheet-cancel").addEventListener("click", () => dialog.close());
+$("photo").addEventListener("change", async (e) => {
+  const file = e.target.files[0], incident = sheet?.incident;
+  e.target.value = "";
+  if (!file || !incident) return;
+  try {
+    const { id } = await post(`tasks/${incident}/photo`, await small(file), "image/jpeg");
+    taken = [...new Set([...taken, id])];
+    sheetFault(null);
+  } catch (error) {
+    sheetFault(error.message);
+  }
+  drawSheet();
+});
+
+// small returns a JPEG of at most 2 MB: the file itself where it is, else drawn smaller.
+async function small(file) {
+  const most = 2 << 20;
+  if (file.type === "image/jpeg" && file.size <= most) return file;
+  const image = await createImageBitmap(file);
+  for (let side = 2048; side >= 512; side /= 2) {
+    const scale = Math.min(1, side / Math.max(image.width, image.height));
+    const canvas = new OffscreenCanvas(Math.round(image.width * scale), Math.round(image.height * scale));
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.8 });
+    if (blob.size <= most) return blob;
+  }
+  throw new Error(t("error.photo"));
+}
+
+$("sheet-send").addEventListener("click", async () => {
+  const { which, incident } = sheet;
+  const code = document.querySelector("#codes input:checked")?.value ?? "";
+  if (which === "closed" && !code) return sheetFault(t("error.code"));
+  if (which === "refused" && !$("note").value.trim()) return sheetFault(t("error.why"));
+  $("sheet-send").disabled = true;
+  try {
+    await post(`tasks/${incident}/answer`, { answer: which, code: which === "closed" ? code : "", note: $("note").value.trim(), photos: taken });
+    say(t("done", { what: t("do." + which) }));
+    dialog.close();
+  } catch (e) {
+    sheetFault(e.message);
+  } finally {
+    $("sheet-send").disabled = false;
+  }
+});
+
+// Help: held for a second, so that a sleeve does not call. The keyboard calls at once.
+
+let hold = null;
+const help = $("help");
+async function callHelp() {
+  letGo();
+  try {
+    const task = state?.duty?.tasks.find((x) => x.state === "assigned");
+    if (task) await post(`tasks/${task.incident}/answer`, { answer: "need_help" });
+    else await post("help");
+    say(t("help.stored"));
+  } catch (e) {
+    complain(e);
+  }
+}
+function letGo() {
+  clearTimeout(hold);
+  hold = null;
+  help.classList.remove("held");
+}
+help.addEventListener("pointerdown", () => {
+  help.classList.add("held");
+  hold = setTimeout(callHelp, 1000);
+});
+for (const e of ["pointerup", "pointerleave", "pointercancel"]) help.addEventListener(e, letGo);
+help.addEventListener("contextmenu", (e) => e.preventDefault());
+help.addEventListener("keydown", (e) => { if ((e.key === "Enter" || e.key === " ") && !e.repeat) callHelp(); });
+
+// Signing on by PIN.
+
+const fields = [$("pin-number"), $("pin-pin")];
+let field = 0;
+const pinFault = (text) => { $("pin-error").hidden = !text; $("pin-error").textContent = text ?? ""; };
+for (const [n, input] of fields.entries()) input.addEventListener("focus", () => { field = n; });
+for (const key of ["1", "2", "3", "back", "4", "5", "6", "next", "7", "8", "9", "0"]) {
+  const b = h("button", { type: "button", "aria-label": key === "back" ? t("pin.back") : null }, key === "back" ? "⌫" : key === "next" ? t("pin.next") : key);
+  b.addEventListener("click", () => {
+    const input = fields[field];
+    if (key === "back") input.value = input.value.slice(0, -1);
+    else if (key !== "next") input.value += key;
+    else if (field === 0) fields[1].focus();
+    else signOn();
+  });
+  $("keypad").append(b);
+}
+$("pin").addEventListener("submit", (e) => { e.preventDefault(); signOn(); });
+for (const input of fields) input.addEventListener("keydown", (e) => { if (e.key === "Enter") { e.preventDefault(); field === 0 ? fields[1].focus() : signOn(); } });
+async function signOn() {
+  try {
+    await post("sign-on", { number: fields[0].value, pin: fields[1].value });
+    pinFault(null);
+    fields[0].value = "";
+  } catch (e) {
+    pinFault(e.message);
+  }
+  fields[1].value = "";
+  field = 0;
+}
+$("sign-off").addEventListener("click", () => post("sign-off").catch(complain));
+
+// The device's own word, all the time. What stands here is never shown as live without it.
+
+let live = false;
+function lose() {
+  if (!live) return;
+  live = false;
+  $("lost").textContent = t("lost");
+  $("lost").hidden = false;
+}
+let source = null;
+function follow() {
+  source?.close();
+  source = new EventSource("/api/stream");
+  source.onmessage = (e) => {
+    state = parse(e.data);
+    came = performance.now();
+    if (!live) {
+      live = true;
+      $("lost").hidden = true;
+    }
+    draw();
+  };
+}
+follow();
+setInterval(() => {
+  const at = deviceNow();
+  $("clock").textContent = at === null ? "--:--" : clock(at);
+  if (state && performance.now() - came > 4000) {
+    lose();
+    if (source.readyState === EventSource.CLOSED) follow();
+  }
+}, 500);
+addEventListener("resize", () => { if (state) draw(); });
