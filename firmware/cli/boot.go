@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/starter"
 )
 
@@ -31,6 +32,12 @@ func bootImage(ctx context.Context, args []string, std streams) error {
 	}
 	if o.Self, err = os.Executable(); err != nil {
 		return err
+	}
+	if err := os.MkdirAll(o.Config.Data, 0o700); err != nil {
+		return err
+	}
+	if o.Boot, err = hw.BootPartition(o.Config.Data); err != nil {
+		o.Log.Warn("no boot partition: settings of this card are not looked for", "err", err)
 	}
 	return starter.Run(ctx, o)
 }

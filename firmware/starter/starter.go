@@ -3,9 +3,11 @@
 // part of systemd's notification protocol that the firmware knows (sd_notify(3):
 // READY=1, WATCHDOG=1, STOPPING=1), so that the firmware is the same under both.
 //
-// It mounts no file system but the boot partition for a moment (the image's own
-// init did), opens no port, and has no shell. It stores nothing of the device's
-// work: the firmware does.
+// It also takes the card's own settings (package settings) from the boot
+// partition, and feeds the board's watchdog while the firmware lives.
+//
+// It mounts no file system (the image's own init did), opens no port, and has no
+// shell. It stores nothing of the device's work: the firmware does.
 package starter
 
 import (
@@ -17,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fengsui/fengsui/boards/image/settings"
 	"github.com/fengsui/fengsui/firmware/config"
 )
 
@@ -26,6 +29,7 @@ type Options struct {
 	ConfigPath string
 	Config     *config.Config
 	Programs   string // the folder of the image's other programs
+	Boot       string // the device of the boot partition; "": none
 	Log        *slog.Logger
 }
 
@@ -47,7 +51,14 @@ func Run(ctx context.Context, o Options) error {
 	var programs sync.WaitGroup
 	programs.Go(func() { c.reap(ctx) })
 	programs.Go(func() { w.run(ctx) })
-	for _, p := range o.programs(w) {
+	card, err := takeSettings(o.Boot, o.Config.Data)
+	if err != nil {
+		o.Log.Error("settings of the card", "err", err)
+	}
+	if card.Cellular != nil {
+		programs.Go(func() { cellular(ctx, *card.Cellular, o.Log) })
+	}
+	for _, p := range o.programs(w, card) {
 		p.children, p.out = c, os.Stderr
 		programs.Go(func() { p.supervise(ctx, o.Log.With("program", p.name)) })
 	}
@@ -56,7 +67,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // programs returns what is to run.
-func (o Options) programs(w *boardWatch) []*program {
+func (o Options) programs(w *boardWatch, card *settings.Settings) []*program {
 	firmware := &program{
 		name: "fengsui", path: o.Self, args: []string{"run", "--config", o.ConfigPath},
 		startLimit: startLimit, feedLimit: feedLimit, fed: w.fed, stuck: w.giveUp,
@@ -64,5 +75,9 @@ func (o Options) programs(w *boardWatch) []*program {
 	if w.fired {
 		firmware.was = "watchdog"
 	}
-	return []*program{{name: "dhcp", path: o.Programs + "/dhcp"}, firmware}
+	nets, err := networks(card, o.Programs+"/dhcp")
+	if err != nil {
+		o.Log.Error("no network", "err", err)
+	}
+	return append(nets, firmware)
 }

@@ -252,3 +252,51 @@ func (f *FS) grow() error {
 	f.clusters, f.sectors = most, sectors
 	return nil
 }
+
+// Erase overwrites a file's bytes with zeros, and then removes it; flush makes
+// what was written durable, and is called in between. After a power cut the file
+// is whole, or has zeros in it, or is gone. The error wraps fs.ErrNotExist when
+// there is none of that name.
+func (f *FS) Erase(name string, flush func() error) error {
+	n, err := short(name)
+	if err != nil {
+		return err
+	}
+	at, _, e, err := f.slot(n)
+	if err != nil {
+		return err
+	}
+	if e == nil {
+		return fmt.Errorf("fat: %s: %w", name, fs.ErrNotExist)
+	}
+	var chain []uint16
+	for c := binary.LittleEndian.Uint16(e[26:]); c >= 2 && int(c) < f.clusters+2 && len(chain) < f.clusters; c = f.table[c] {
+		chain = append(chain, c)
+	}
+	zeros := make([]byte, f.cluster)
+	for _, c := range chain {
+		if _, err := f.disk.WriteAt(zeros, f.data+int64(c-2)*f.cluster); err != nil {
+			return fmt.Errorf("fat: %s: %w", name, err)
+		}
+	}
+	if err := flush(); err != nil {
+		return fmt.Errorf("fat: %s: %w", name, err)
+	}
+	gone := make([]byte, entry)
+	gone[0] = deleted
+	if _, err := f.disk.WriteAt(gone, at); err != nil {
+		return fmt.Errorf("fat: %s: %w", name, err)
+	}
+	if err := flush(); err != nil { // clusters that are taken by no file do no harm
+		return fmt.Errorf("fat: %s: %w", name, err)
+	}
+	for _, c := range chain {
+		if err := f.link(c, 0); err != nil {
+			return err
+		}
+	}
+	if err := flush(); err != nil {
+		return fmt.Errorf("fat: %s: %w", name, err)
+	}
+	return nil
+}
