@@ -27,7 +27,7 @@ test: deps web
 
 # The rigs of `make test` with their full counts: hours.
 torture: deps
-	FENGSUI_TORTURE=long go test -count=1 -v -timeout 24h ./sim/torture/...
+	FENGSUI_TORTURE=long go test -count=1 -v -timeout 24h ./sim/torture/... ./boards/image
 
 # Each architecture: GOARCH GOARM. The centre and the simulator want 64 bits.
 build: web

@@ -23,6 +23,7 @@ import (
 
 	"github.com/fengsui/fengsui/boards"
 	"github.com/fengsui/fengsui/boards/image/fat"
+	"github.com/fengsui/fengsui/boards/image/settings"
 )
 
 // Errors of building.
@@ -31,6 +32,8 @@ var (
 	ErrBoard = errors.New("no image for this board")
 	// ErrSource means that the folder holds no source of Fengsui.
 	ErrSource = errors.New("want a folder with the source of Fengsui")
+	// ErrSettings means that no image can do what the settings ask for.
+	ErrSettings = errors.New("settings")
 	// ErrTool means that a program that is needed is missing or failed.
 	ErrTool = errors.New("image")
 )
@@ -39,7 +42,7 @@ var (
 type Options struct {
 	Board    string
 	Config   []byte // the device's configuration, as checked by whoever calls
-	Settings []byte // for the boot partition, erased at the first start; nil: none
+	Settings []byte // of one card, see package settings; the device erases them at its first start; nil: none
 	Source   string // the folder of go.mod
 	Version  string // of the firmware, when it is built here
 	Firmware string // path of a firmware that was built before; "": it is built from Source
@@ -97,11 +100,14 @@ func machineOf(board string) (machine, error) {
 	return machine{b.Arch, i.Kernel, i.Firmware, i.Console, i.Config}, nil
 }
 
-// Build builds an image. The error wraps [ErrBoard], [ErrSource] or [ErrTool],
-// or is that of a file.
+// Build builds an image. The error wraps [ErrBoard], [ErrSource], [ErrSettings]
+// or [ErrTool], or is a *strictyaml.Error of the settings, or that of a file.
 func Build(ctx context.Context, o Options) (err error) {
 	m, err := machineOf(o.Board)
 	if err != nil {
+		return err
+	}
+	if err := o.checkSettings(); err != nil {
 		return err
 	}
 	if o.Size == 0 {
@@ -146,6 +152,9 @@ func Build(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := o.addSettings(out); err != nil {
+		return err
+	}
 	return run(ctx, tmp, nil, mkfs, "-q", "-F", "-L", "perm", "-E", fmt.Sprintf("offset=%d,nodiscard", PermStart), out, fmt.Sprintf("%dk", (o.Size-PermStart-gptEnd)/1024))
 }
 
@@ -153,7 +162,6 @@ const (
 	buildModule = "boards/image/gokrazy" // in the source
 	instance    = "device"
 	dhcp        = "github.com/gokrazy/gokrazy/cmd/dhcp"
-	ntp         = "github.com/gokrazy/gokrazy/cmd/ntp"
 )
 
 func (m machine) env() []string {
@@ -189,7 +197,7 @@ func (o Options) instance(m machine, dir string) error {
 		"Update":          map[string]any{"NoPassword": true, "UseTLS": "off"},
 		"Environment":     m.env(),
 		"Packages":        []string{},
-		"GokrazyPackages": []string{dhcp, ntp},
+		"GokrazyPackages": []string{dhcp},
 		"PackageConfig": map[string]any{
 			dhcp: map[string]any{"ExtraFilePaths": map[string]string{"/user/fengsui": firmware, "/etc/fengsui/config.yaml": config}},
 		},
@@ -233,6 +241,38 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 		return fmt.Errorf("%w: %s %s: %w:\n%s", ErrTool, filepath.Base(name), strings.Join(args, " "), err, bytes.TrimSpace(out.Bytes()))
 	}
 	return nil
+}
+
+// checkSettings finds mistakes before anything is built.
+func (o Options) checkSettings() error {
+	if o.Settings == nil {
+		return nil
+	}
+	s, err := settings.Parse("settings", o.Settings)
+	if err != nil {
+		return err
+	}
+	if s.WiFi != nil {
+		return fmt.Errorf("%w: wifi: there is none in images yet: want Ethernet or a modem, or a Debian system with the package", ErrSettings)
+	}
+	return nil
+}
+
+// addSettings puts the settings on the boot partition of an image.
+func (o Options) addSettings(path string) (err error) {
+	if o.Settings == nil {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	boot, err := Boot(f)
+	if err != nil {
+		return err
+	}
+	return boot.AddFile(settings.File, o.Settings)
 }
 
 // Boot opens the file system of an image's boot partition.

@@ -8,7 +8,6 @@ package gokrazy
 import (
 	_ "github.com/gokrazy/firmware"
 	_ "github.com/gokrazy/gokrazy/cmd/dhcp"
-	_ "github.com/gokrazy/gokrazy/cmd/ntp"
 	_ "github.com/gokrazy/kernel.amd64"
 	_ "github.com/gokrazy/kernel.arm64"
 	_ "github.com/gokrazy/kernel.rpi"
