@@ -49,7 +49,10 @@ type Listener func() (net.Listener, error)
 
 // Ports are the agent's connections to the world. A nil port is absent.
 type Ports struct {
-	GPS         Opener                 // NMEA 0183 from a satellite receiver
+	GPS Opener // NMEA 0183 from a satellite receiver
+	// GPSAt opens the port of GPS at another speed than the configured one, to
+	// find a receiver that is not set to it; nil: it is not searched for.
+	GPSAt       func(ctx context.Context, baud int) (io.ReadWriteCloser, error)
 	Fingerprint Opener                 // a ZFM/R30x/R503 sensor
 	Buttons     map[string]gpio.PinIn  // by name in the configuration
 	Loops       map[string]button.Loop // supervised buttons, in place of Buttons
@@ -116,6 +119,7 @@ type Agent struct {
 	donePhotos []string          // whose states are to be deleted
 	screens    int               // that show the device now
 	pins       pinLock
+	where      whereabouts
 }
 
 // firstRelease is a time before which no device of ours ran.

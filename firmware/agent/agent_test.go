@@ -45,6 +45,7 @@ type world struct {
 	opt    agent.Options
 	gps    *io.PipeWriter
 	gpsR   *io.PipeReader
+	gpsAt  func(context.Context, int) (io.ReadWriteCloser, error) // in place of gps; nil: none
 
 	broker *mochi.Server
 	mu     sync.Mutex
@@ -185,6 +186,9 @@ func (w *world) power() {
 	ports.Clock.Disciplined = func() (bool, time.Duration) { return false, 0 }
 	ports.Clock.Earliest = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble begins in 2000
 	ports.GPS = func(context.Context) (io.ReadWriteCloser, error) { return readWriter{r, io.Discard, r}, nil }
+	if ports.GPSAt = w.gpsAt; w.gpsAt != nil {
+		ports.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) { return w.gpsAt(ctx, w.cfg.GPS.Baud) }
+	}
 	key, err := agent.LoadOrCreateKey(w.cfg.Data)
 	if err != nil {
 		w.t.Fatal(err)

@@ -171,6 +171,9 @@ func (a *Agent) restore() error {
 		return err
 	}
 	a.officer = string(state[officerState])
+	if err := a.restorePlace(state[placeState]); err != nil {
+		a.log.Error("the learned place is learned anew", "err", err)
+	}
 	if ms, err := strconv.ParseInt(string(state[wallState]), 10, 64); err == nil {
 		a.clock.RaiseEarliest(time.UnixMilli(ms))
 	}

@@ -108,8 +108,13 @@ const (
 	faultDamage      = "storage_damaged" // stays until the next start
 	faultRefused     = "storage_refused" // the start, again and again; stays until the next one
 	faultButton      = "button_stuck"
-	faultLamp        = "lamp_failed" // or the siren: its line cannot be driven
-	faultGPS         = "gps_lost"
+	faultLamp        = "lamp_failed"   // or the siren: its line cannot be driven
+	faultGPS         = "gps_lost"      // nothing is heard of it
+	faultNoFix       = "gps_no_fix"    // it is heard, and searches
+	faultAntenna     = "gps_antenna"   // :open or :short
+	faultJump        = "gps_jump"      // its fixes are not believed
+	faultElsewhere   = "gps_elsewhere" // the box is not where it was surveyed
+	faultGPSSetup    = "gps_setup"     // it did not take its start-up commands
 	faultFingerprint = "fingerprint_lost"
 	faultFinger      = "fingerprint_stuck"
 	faultCentre      = "centre_silent"

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"github.com/fengsui/fengsui/firmware/button"
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/fingerprint"
-	"github.com/fengsui/fengsui/firmware/gps"
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/uplink"
@@ -62,7 +60,8 @@ func OpenPorts(cfg *config.Config, line func(name string) (gpio.PinIO, error)) (
 		p.Siren = pin
 	}
 	if g := cfg.GPS; g != nil {
-		p.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) { return hw.Serial(ctx, g.Port, g.Baud) }
+		p.GPSAt = func(ctx context.Context, baud int) (io.ReadWriteCloser, error) { return hw.Serial(ctx, g.Port, baud) }
+		p.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) { return p.GPSAt(ctx, g.Baud) }
 	}
 	if t := cfg.Terminal; t != nil {
 		p.Terminal = func() (net.Listener, error) { return net.Listen("tcp", string(t.Listen)) }
@@ -182,22 +181,6 @@ func (a *Agent) reopen(ctx context.Context, open Opener, failed func(error), use
 			t.Stop()
 		}
 	}
-}
-
-func (a *Agent) watchGPS(ctx context.Context) {
-	a.reopen(ctx, a.ports.GPS, func(err error) {
-		a.post(ctx, a.other, func() { a.faultBegan(faultGPS, err.Error()) })
-	}, func(port io.ReadWriteCloser) (err error) {
-		defer context.AfterFunc(ctx, func() { port.Close() })()
-		defer func() { err = errors.Join(err, port.Close()) }()
-		for d := gps.NewDecoder(port); ; {
-			f, err := d.Next()
-			if err != nil {
-				return fmt.Errorf("gps: %w", err)
-			}
-			a.post(ctx, a.other, func() { a.fixed(f) })
-		}
-	})
 }
 
 func (a *Agent) watchFingerprint(ctx context.Context) {

@@ -27,6 +27,7 @@ type Status struct {
 	Queue     map[string]uint64 `json:"queue"` // events that no Ack covers, by lane
 	Fix       *gps.TPV          `json:"fix,omitempty"`
 	FixAge    time.Duration     `json:"fix_age_ns,omitempty"`
+	Place     string            `json:"place"`     // how it knows where it is, see wire.PlaceSource; "": it does not
 	Connected bool              `json:"connected"` // to a broker
 	Heard     bool              `json:"heard"`     // from the centre, on this connection
 }
@@ -48,6 +49,9 @@ func (a *Agent) publish(step lamp.Step) {
 	if f := a.batch.last; f != nil {
 		t := f.TPV()
 		s.Fix, s.FixAge = &t, a.clock.Mono()-a.batch.seen
+	}
+	if p := a.position(); p != nil {
+		s.Place = p.Source.String()
 	}
 	a.status.Store(s)
 }
@@ -81,6 +85,7 @@ func (a *Agent) heartbeat() {
 		kv = append(kv, spool.KV{Key: wallState, Value: strconv.AppendInt(nil, t.UnixMilli(), 10)})
 	}
 	kv = append(kv, a.overKVs()...)
+	kv = append(kv, a.placeKV()...)
 	a.store(at, wire.Duty, h, nil, append(kv, a.doneKVs()...)...)
 	a.started = ""
 }

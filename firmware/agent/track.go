@@ -10,19 +10,17 @@ import (
 
 // A batcher gathers fixes into the batches of the track lane.
 type batcher struct {
-	thin  gps.Thinner
-	fixes []wire.TrackFix // not dated yet
-	monos []time.Duration // of the fixes
-	said  []time.Time     // by the receiver; zero: no date
-	at    stamp           // of the newest of them
-	since time.Duration   // Mono of the oldest of them
-	last  *gps.Fix        // the newest fix, thinned or not
-	seen  time.Duration   // Mono at which it came
+	thin   gps.Thinner
+	fixes  []wire.TrackFix // not dated yet
+	monos  []time.Duration // of the fixes
+	said   []time.Time     // by the receiver; zero: no date
+	at     stamp           // of the newest of them
+	since  time.Duration   // Mono of the oldest of them
+	doubts bool            // the newest kept fix was not believed
+	last   *gps.Fix        // the newest fix, thinned or not, believed or not
+	seen   time.Duration   // Mono at which it came
+	heard  time.Duration   // Mono at which the receiver was heard, with a fix or without
 }
-
-// gpsPatience is how long a receiver may be without a fix before that is a
-// fault: a cold start takes up to two minutes under a poor sky.
-const gpsPatience = 2 * time.Minute
 
 // fixed takes a fix from the receiver.
 func (a *Agent) fixed(f gps.Fix) {
@@ -30,20 +28,27 @@ func (a *Agent) fixed(f gps.Fix) {
 		a.clock.OfferGNSS(f.Time)
 	}
 	a.faultEnded(faultGPS)
+	a.faultEnded(faultNoFix)
 	b, at := &a.batch, a.stamp()
-	b.last, b.seen = &f, at.mono
+	b.last, b.seen, b.heard = &f, at.mono, at.mono
+	believed := a.place(f, at.mono)
 	b.thin.Still = time.Duration(a.cfg.Track.Still)
 	paced := f
 	if f.Time.IsZero() {
 		paced.Time = time.Unix(0, int64(at.mono)) // only what lies between fixes matters
 	}
-	if !b.thin.Keep(paced) {
+	if keep := b.thin.Keep(paced); !keep && believed == !b.doubts {
 		return
 	}
+	b.doubts = !believed
 	if len(b.fixes) == 0 {
 		b.since = at.mono
 	}
-	b.fixes = append(b.fixes, trackFix(&f))
+	t := trackFix(&f)
+	if !believed {
+		t.Flags |= wire.Jumped
+	}
+	b.fixes = append(b.fixes, t)
 	b.monos, b.said, b.at = append(b.monos, at.mono), append(b.said, f.Time), at
 	a.flushTrack(false)
 }
@@ -92,23 +97,4 @@ func (a *Agent) flushTrack(must bool) {
 	a.date(b)
 	a.store(b.at, wire.Track, &wire.TrackBatch{Fixes: b.fixes}, nil)
 	b.fixes, b.monos, b.said = nil, nil, nil
-}
-
-// checkGPS makes a long time without a fix a fault.
-func (a *Agent) checkGPS() {
-	if a.ports.GPS != nil && a.clock.Mono()-a.batch.seen >= gpsPatience {
-		a.faultBegan(faultGPS, "no fix for "+gpsPatience.String())
-	}
-}
-
-// position returns where the device is, as well as it knows, or nil.
-func (a *Agent) position() *wire.Position {
-	f := a.batch.last
-	if f == nil {
-		return nil
-	}
-	return &wire.Position{
-		LatE7: int64(math.Round(f.Lat * 1e7)), LonE7: int64(math.Round(f.Lon * 1e7)),
-		AgeMs: uint64((a.clock.Mono() - a.batch.seen).Milliseconds()), HDOP: uint64(math.Round(f.HDOP * 10)),
-	}
 }

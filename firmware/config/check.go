@@ -10,6 +10,7 @@ import (
 
 	"github.com/fengsui/fengsui/boards"
 	"github.com/fengsui/fengsui/boards/strictyaml"
+	"github.com/fengsui/fengsui/firmware/gps"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -110,8 +111,14 @@ func (c *Config) defaults() {
 			s.Rounds = defaultRounds
 		}
 	}
-	if c.GPS != nil && c.GPS.Baud == 0 {
-		c.GPS.Baud = defaultGPSBaud
+	if g := c.GPS; g != nil {
+		if g.Baud == 0 {
+			g.Baud = defaultGPSBaud
+		}
+		if g.Rate == 0 {
+			g.Rate = 1
+		}
+		g.Antenna = or(g.Antenna, "active")
 	}
 	if f := c.Fingerprint; f != nil {
 		if f.Baud == 0 {
@@ -216,6 +223,10 @@ func (c *Config) ports(r *strictyaml.Report) {
 	if c.GPS != nil && strings.TrimSpace(c.GPS.Port) == "" {
 		r.Add("gps.port", c.GPS.Port, wantPort)
 	}
+	c.receiver(r)
+	if c.Place != nil && c.Profile != AlarmBox {
+		r.Add("place", c.Profile, "no place on what moves: only an alarm-box has one")
+	}
 	f := c.Fingerprint
 	if f == nil {
 		return
@@ -236,6 +247,35 @@ func (c *Config) ports(r *strictyaml.Report) {
 		if o := f.Officers[slot]; strings.TrimSpace(o) == "" || len(o) > 64 {
 			r.Add(at, o, "an officer's id of 1 to 64 bytes")
 		}
+	}
+}
+
+// epochBits is what a receiver sends of one fix: RMC, GGA and a GSA of each of
+// two systems are under 300 bytes, of ten bits on the line.
+const epochBits = 3000
+
+// receiver checks that a receiver can do what it is to be told.
+func (c *Config) receiver(r *strictyaml.Report) {
+	g := c.GPS
+	if g == nil {
+		return
+	}
+	if g.Receiver == "" {
+		if g.Rate != 1 {
+			r.Add("gps.rate", g.Rate, "no rate without gps.receiver: it is told nothing")
+		}
+		return
+	}
+	v := gps.ReceiverByName(g.Receiver)
+	switch {
+	case v == nil:
+		r.Add("gps.receiver", g.Receiver, "one of "+strings.Join(gps.Receivers(), ", "))
+	case !slices.Contains(v.Rates(), g.Rate):
+		r.Add("gps.rate", g.Rate, fmt.Sprintf("one of %v", v.Rates()))
+	case !slices.Contains(v.Speeds(), g.Baud):
+		r.Add("gps.baud", g.Baud, fmt.Sprintf("one of %v with gps.receiver %s", v.Speeds(), g.Receiver))
+	case g.Baud < g.Rate*epochBits:
+		r.Add("gps.baud", g.Baud, fmt.Sprintf("%d or more for %d fixes a second", g.Rate*epochBits, g.Rate))
 	}
 }
 

@@ -49,6 +49,7 @@ type Config struct {
 	Lamps       Lamps             `yaml:"lamps"`
 	Siren       *Siren            `yaml:"siren"`
 	GPS         *GPS              `yaml:"gps"`
+	Place       *Place            `yaml:"place"` // where a box stands, surveyed; without it a box learns
 	Fingerprint *Fingerprint      `yaml:"fingerprint"`
 	Terminal    *Terminal         `yaml:"terminal"`
 	Track       Track             `yaml:"track"`
@@ -186,8 +187,20 @@ type Siren struct {
 
 // GPS is a satellite receiver that speaks NMEA 0183.
 type GPS struct {
-	Port string `yaml:"port"`
-	Baud int    `yaml:"baud" min:"1200" max:"921600"`
+	Port     string `yaml:"port"`
+	Baud     int    `yaml:"baud" min:"1200" max:"921600"`
+	Receiver string `yaml:"receiver"`                       // one of gps.Receivers, to be set up at the start; "": told nothing
+	Rate     int    `yaml:"rate"`                           // fixes a second, with receiver; by default 1
+	Antenna  string `yaml:"antenna" oneof:"active|passive"` // of a passive one it means nothing that a receiver calls it open
+}
+
+// Passive is the antenna without an amplifier.
+const Passive = "passive"
+
+// A Place is where a box was surveyed to stand, in degrees, WGS 84.
+type Place struct {
+	Lat float64 `yaml:"lat" required:"true" min:"-90" max:"90"`
+	Lon float64 `yaml:"lon" required:"true" min:"-180" max:"180"`
 }
 
 // Fingerprint is a ZFM/R30x/R503 sensor.

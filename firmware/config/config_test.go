@@ -119,7 +119,7 @@ func TestEveryBoardServesItsProfiles(t *testing.T) {
 	}
 }
 
-const keys = "device, profile, data, board, drill, centre, buttons, inputs, lamps, siren, gps, fingerprint, terminal, track, health, spool"
+const keys = "device, profile, data, board, drill, centre, buttons, inputs, lamps, siren, gps, place, fingerprint, terminal, track, health, spool"
 
 // Every message, word for word.
 func TestRefusals(t *testing.T) {
@@ -187,6 +187,14 @@ func TestRefusals(t *testing.T) {
 		"officer's slot":    {"data: /perm", fp + "{port: p, officers: {-1: x}}", `c:4: field "fingerprint.officers.-1": value "-1": want a slot from 0 to 65535`},
 		"officer's id":      {"data: /perm", fp + "{port: p, officers: {1: ' '}}", `c:4: field "fingerprint.officers.1": value " ": want officers' ids of 1 to 64 bytes, each behind its slot`},
 		"sensor's port":     {"data: /perm", fp + "{officers: {1: x}}", `c:4: field "fingerprint.port": value "": want a serial port's path, or a board that has one`},
+		"receiver":          {"data: /perm", "data: /perm\ngps: {port: p, receiver: sirf}", `c:4: field "gps.receiver": value "sirf": want one of casic, quectel-l76, quectel-lc, ublox-m10, ublox-m8, ublox-m9`},
+		"rate":              {"data: /perm", "data: /perm\ngps: {port: p, receiver: casic, rate: 7}", `c:4: field "gps.rate": value "7": want one of [1 5 10]`},
+		"rate alone":        {"data: /perm", "data: /perm\ngps: {port: p, rate: 10}", `c:4: field "gps.rate": value "10": want no rate without gps.receiver: it is told nothing`},
+		"slow for the rate": {"data: /perm", "data: /perm\ngps: {port: p, receiver: casic, rate: 10}", `c:4: field "gps.baud": value "9600": want 30000 or more for 10 fixes a second`},
+		"receiver's baud":   {"data: /perm", "data: /perm\ngps: {port: p, baud: 19200, receiver: casic}", `c:4: field "gps.baud": value "19200": want one of [9600 38400 115200] with gps.receiver casic`},
+		"antenna":           {"data: /perm", "data: /perm\ngps: {port: p, antenna: big}", `c:4: field "gps.antenna": value "big": want one of active, passive`},
+		"place":             {"data: /perm", "data: /perm\nplace: {lat: 91, lon: 0}", `c:4: field "place.lat": value "91": want a number from -90 to 90`},
+		"place of a car":    {"alarm-box\ndata: /perm", "patrol-car\ngps: {port: p}\nplace: {lat: 1, lon: 2}\ndata: /perm", `c:4: field "place": value "patrol-car": want no place on what moves: only an alarm-box has one`},
 		"one port for both": {"data: /perm", "data: /perm\ngps: {port: p}\nfingerprint: {port: p, officers: {1: x}}", `c:5: field "fingerprint.port": value "p": want a port that is not used by gps.port`},
 	} {
 		if !strings.Contains(minimal, c.old) {

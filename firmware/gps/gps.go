@@ -7,9 +7,14 @@
 // checksums. A sentence with an impossible value is passed over whole. Where
 // receivers differ in what they mean, gpsd's reading is followed.
 //
+// A [Believer] tells jumps from movement, and a [Survey] learns where a box that
+// never moves stands. What a receiver is told at the start, a faster rate and
+// BeiDou beside GPS, is data: receivers.yaml.
+//
 // It does not decide whether the receiver's clock is to be believed (package
-// clock does), decodes no binary protocol, sends nothing to the receiver, and
-// reports the date as the receiver gave it, week rollover and all.
+// clock does), decodes no binary protocol but its acknowledgements, needs no
+// pulse per second, and reports the date as the receiver gave it, week rollover
+// and all.
 package gps
 
 import (
@@ -91,6 +96,8 @@ type Decoder struct {
 	ready []Fix  // fixes to be handed out, at most two
 	nmea  nmea.SentenceParser
 	stats Stats
+	heard func(Heard) // nil: nobody listens
+	acks  ackScanner
 	epochs
 }
 
@@ -112,6 +119,11 @@ func (d *Decoder) Next() (Fix, error) {
 		for len(d.ready) == 0 && len(d.have) > 0 {
 			c := d.have[0]
 			d.have = d.have[1:]
+			if d.heard != nil {
+				if a := d.acks.take(c); a != nil {
+					d.heard(Heard{Answer: a})
+				}
+			}
 			if raw, ok := d.gather(c); ok {
 				d.sentence(raw)
 			}
@@ -163,6 +175,9 @@ func (d *Decoder) gather(c byte) (raw string, whole bool) {
 // sentence takes a sentence, from '$' to the checksum, and makes ready the
 // fixes that it completes.
 func (d *Decoder) sentence(raw string) {
+	if d.heard != nil {
+		d.listen(raw)
+	}
 	s, err := parse(&d.nmea, raw)
 	if err == nil {
 		err = d.take(s, &d.ready)

@@ -122,6 +122,25 @@ type Position struct {
 	LonE7 int64  `cbor:"2,keyasint"`           // degrees × 10⁷, east positive, WGS 84
 	AgeMs uint64 `cbor:"3,keyasint"`           // milliseconds from the fix to the event
 	HDOP  uint64 `cbor:"4,keyasint,omitempty"` // × 10; 0 when the receiver gave none
+	// Source says how the device knows it, where that is not its receiver's fix.
+	Source PlaceSource `cbor:"5,keyasint,omitempty"`
+	Spread uint64      `cbor:"6,keyasint,omitempty"` // metres around it of a place that was learned; 0: not measured
+}
+
+// A PlaceSource says how a device knows where it is.
+type PlaceSource uint64
+
+// The sources of a place.
+const (
+	PlaceFix     PlaceSource = 0 // its receiver's newest fix
+	PlaceGiven   PlaceSource = 1 // surveyed, and written into its configuration
+	PlaceLearned PlaceSource = 2 // the mean of its receiver's fixes over a long time
+	PlaceHeld    PlaceSource = 3 // its receiver's newest fix before it jumped, which is not believed
+)
+
+// String returns "fix", "given", "learned", "held" or "place(n)".
+func (s PlaceSource) String() string {
+	return name("place", uint64(s), "fix", "given", "learned", "held")
 }
 
 // Lat and Lon return degrees.
@@ -140,6 +159,8 @@ func (p *Position) validate() error {
 		return bad("position.lon (2)", p.LonE7, "-1800000000 to 1800000000")
 	case p.AgeMs > maxMilli:
 		return bad("position.age (3)", p.AgeMs, "0 to 2^43 milliseconds")
+	case p.Spread > 100_000:
+		return bad("position.spread (6)", p.Spread, "0 to 100000 metres")
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ const MaxTrackFixes = 600
 // its Time is believed.
 type TrackFlag uint8
 
-// The flags of a fix.
+// The flags of a fix. A bit that this version does not know is kept.
 const (
 	Fix3D     TrackFlag = 1 << iota // a three-dimensional fix; else two-dimensional
 	HasAlt                          // Alt is given
@@ -17,6 +17,7 @@ const (
 	HasCourse                       // Course is given
 	HasHDOP                         // HDOP is given
 	DoubtTime                       // Time is only what the receiver said, and is not believed; Mono tells when it was
+	Jumped                          // nothing on a road can have come there: the place is not believed
 )
 
 // A TrackFix is one position of a track, in the units of the wire.

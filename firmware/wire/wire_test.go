@@ -109,6 +109,14 @@ func vectors(t testing.TB) map[string]any {
 			{Time: 1_795_435_202_000, LatE6: 30_123_666, LonE6: 103_123_470, Alt: 512, Speed: 119, Course: 4, HDOP: 9, Flags: 0x0c},
 			{Time: 1_795_439_999_999, LatE6: -89_999_999, LonE6: -179_999_999, Alt: -50, Speed: 0, Course: 180, HDOP: 9999, Flags: 0},
 		}}),
+		"alarm_raised_learned": event(wire.Alarm, &wire.AlarmRaised{
+			Alarm: alarm, Kind: wire.Fire, Button: "fire", Press: 2,
+			Position: &wire.Position{LatE7: 301234567, LonE7: 1031234567, Source: wire.PlaceLearned, Spread: 4},
+		}),
+		"track_batch_jumped": event(wire.Track, &wire.TrackBatch{Fixes: []wire.TrackFix{
+			{Time: 1_795_435_200_000, LatE6: 30_123_456, LonE6: 103_123_456, Alt: 512, Speed: 120, Course: 359, HDOP: 9, Flags: 0x1f},
+			{Time: 1_795_435_201_000, LatE6: 34_623_560, LonE6: 103_123_460, Alt: 512, Speed: 118, Course: 2, HDOP: 9, Flags: 0x5f},
+		}}),
 		"track_batch_doubted": event(wire.Track, &wire.TrackBatch{Fixes: []wire.TrackFix{
 			{Time: 1_175_990_400_000, LatE6: 30_123_456, LonE6: 103_123_456, Alt: 512, Speed: 120, Course: 359, HDOP: 9, Flags: 0x3f, Mono: 59_250},
 			{Time: 1_175_990_401_000, LatE6: 30_123_560, LonE6: 103_123_460, Alt: 512, Speed: 118, Course: 2, HDOP: 9, Flags: 0x3f, Mono: 60_250},

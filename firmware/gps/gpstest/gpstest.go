@@ -75,6 +75,9 @@ func NoFix(at time.Time) string {
 		line("GNGGA,%s,,,,,0,00,99.9,,,,,,", clock) + line("GNGSA,A,1,,,,,,,,,,,,,99.9,99.9,99.9")
 }
 
+// Antenna returns what a u-blox receiver says of its antenna: OK, OPEN, SHORT.
+func Antenna(state string) string { return line("GNTXT,01,01,02,ANTSTATUS=%s", state) }
+
 func angle(v float64, digits int, plus, minus string) (string, string) {
 	side := plus
 	if v < 0 {
