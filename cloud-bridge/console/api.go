@@ -382,6 +382,7 @@ type (
 		Device        string  `json:"device"`
 		Times         []Time  `json:"times"`
 		UncertaintyMS []int64 `json:"uncertainty_ms"`
+		Jumped        int     `json:"jumped"`
 	}
 )
 
@@ -407,8 +408,14 @@ func (c *Console) getTrack(r *http.Request, w http.ResponseWriter) (any, error) 
 		return nil, err
 	}
 	answer := featureCollection{Type: "FeatureCollection", Features: []feature{}}
+	f := feature{Type: "Feature", Properties: trackProperties{Device: device}}
+	fixes = slices.DeleteFunc(fixes, func(fix store.Fix) bool {
+		if fix.Jumped { // to a place where the device was not
+			f.Properties.Jumped++
+		}
+		return fix.Jumped
+	})
 	if len(fixes) > 0 {
-		f := feature{Type: "Feature", Properties: trackProperties{Device: device}}
 		line := make([][]float64, 0, len(fixes))
 		for _, fix := range fixes {
 			at := []float64{fix.Lon, fix.Lat} // RFC 7946, section 3.1.1: longitude first

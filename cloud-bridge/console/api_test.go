@@ -168,6 +168,12 @@ func TestTrack(t *testing.T) {
 	if kind, n := get(""); kind != "LineString" || n != 2 {
 		t.Errorf("track of two fixes: %s of %d", kind, n)
 	}
+	w.send("car-01", wire.Track, 30*time.Second, &wire.TrackBatch{Fixes: []wire.TrackFix{
+		{Time: time.Now().Add(-30 * time.Second).UnixMilli(), LatE6: 35e6, LonE6: 103e6, Flags: wire.Jumped},
+	}})
+	if kind, n := get(""); kind != "LineString" || n != 2 {
+		t.Errorf("track of two fixes and a jump: %s of %d", kind, n)
+	}
 	if kind, n := get("?to=" + time.Now().Add(-90*time.Second).UTC().Format(time.RFC3339)); kind != "Point" || n != 1 {
 		t.Errorf("track up to 90 s ago: %s of %d", kind, n)
 	}

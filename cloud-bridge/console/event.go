@@ -44,7 +44,7 @@ func viewBody(body wire.Body) map[string]any {
 			"button": b.Button, "press": b.Press, "position": nil,
 		}
 		if p := b.Position; p != nil {
-			m["position"] = map[string]any{"lat": p.Lat(), "lon": p.Lon(), "age_s": float64(p.AgeMs) / 1000}
+			m["position"] = map[string]any{"lat": p.Lat(), "lon": p.Lon(), "age_s": float64(p.AgeMs) / 1000, "source": p.Source.String(), "spread_m": p.Spread}
 		}
 		return m
 	case *wire.AlarmCleared:
@@ -120,6 +120,9 @@ func viewTrackFix(f *wire.TrackFix) map[string]any {
 	}
 	if f.Flags&wire.DoubtTime != 0 { // the time is the receiver's word only
 		m["doubted"], m["mono_ms"] = true, f.Mono
+	}
+	if f.Flags&wire.Jumped != 0 {
+		m["jumped"] = true
 	}
 	given(wire.HasAlt, "alt", float64(f.Alt))
 	given(wire.HasSpeed, "speed", float64(f.Speed)/10)

@@ -38,6 +38,7 @@ func valued() map[string][]string {
 		"kind":        {wire.Panic.String(), wire.Fire.String(), wire.Medical.String(), wire.Duress.String(), string(incident.Offline), string(incident.Twin), string(incident.DistrictLinkLost), string(incident.Tamper)},
 		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String(), wire.WallCentre.String()},
 		"missing":     {incident.MissingTime, incident.MissingPosition},
+		"place":       {string(incident.Surveyed), string(incident.GNSS), string(incident.Given), string(incident.Learned), string(incident.Held)},
 		"device_kind": {string(store.AlarmBox), string(store.PatrolCar)},
 		"why":         store.Whys(),
 		"what": {

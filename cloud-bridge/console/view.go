@@ -311,7 +311,7 @@ func viewIncident(i *incident.Incident) *Incident {
 	}
 	if p := i.Position; p != nil {
 		v.Position = &Place{Lat: p.Lat, Lon: p.Lon, Source: string(p.Source)}
-		if p.Source != incident.Surveyed {
+		if p.Source == incident.GNSS || p.Source == incident.Held {
 			age := p.Age.Seconds()
 			v.Position.AgeS = &age
 		}

@@ -158,7 +158,7 @@ type Moment struct {
 type Position struct {
 	Lat, Lon float64        // degrees, WGS 84
 	Source   PositionSource // where it came from
-	Age      time.Duration  // from the fix to the press; 0 when surveyed
+	Age      time.Duration  // from the fix to the press; 0 when surveyed, given or learned
 }
 
 // A PositionSource says where a position came from.
@@ -168,6 +168,9 @@ type PositionSource string
 const (
 	Surveyed PositionSource = "surveyed" // the register of devices
 	GNSS     PositionSource = "gnss"     // the device's receiver
+	Given    PositionSource = "given"    // the device's configuration: a surveyed place
+	Learned  PositionSource = "learned"  // the mean of its receiver's fixes over a long time
+	Held     PositionSource = "held"     // its receiver's newest fix before it jumped, which it does not believe
 )
 
 // An Acknowledgement says who took the incident.

@@ -241,7 +241,7 @@ func (n *nullFix) wire() *wire.TrackFix {
 
 // fixOf brings a fix from the units of the wire into those of the API.
 func fixOf(w *wire.TrackFix) Fix {
-	f := Fix{Time: time.UnixMilli(w.Time).UTC(), Point: Point{w.Lat(), w.Lon()}, Mode: 2}
+	f := Fix{Time: time.UnixMilli(w.Time).UTC(), Point: Point{w.Lat(), w.Lon()}, Mode: 2, Jumped: w.Flags&wire.Jumped != 0}
 	if w.Flags&wire.Fix3D != 0 {
 		f.Mode = 3
 	}

@@ -13,11 +13,15 @@ import (
 
 // track notes when a batch's fixes were, and moves the device to the latest. The
 // fixes themselves are read from the event. A fix that claims to be from the
-// future moves nothing: it would stand as the latest for ever. One whose time the
+// future moves nothing: it would stand as the latest for ever. Nor does one that
+// the device itself does not believe, a jump. One whose time the
 // device doubts is dated by its boot, and moves nothing while that cannot be.
 func (t *tx) track(d *device, st *stream, a *Arrival, b *wire.TrackBatch, row int64) error {
 	const ahead = 10 * time.Minute
 	newest := func(f wire.TrackFix) {
+		if f.Flags&wire.Jumped != 0 { // the device does not believe it
+			return
+		}
 		if f.Time <= a.Received.Add(ahead).UnixMilli() && (d.fix == nil || f.Time >= d.fix.Time) {
 			d.fix = &f
 		}

@@ -97,9 +97,22 @@ func (r *record) firstPress(e *wire.Event, d *device, b *wire.AlarmRaised) {
 	case b.Position != nil:
 		p := b.Position
 		r.Position = &incident.Position{
-			Lat: p.Lat(), Lon: p.Lon(), Source: incident.GNSS, Age: time.Duration(p.AgeMs) * time.Millisecond,
+			Lat: p.Lat(), Lon: p.Lon(), Source: positionSource(p.Source), Age: time.Duration(p.AgeMs) * time.Millisecond,
 		}
 	}
+}
+
+// positionSource returns how a device knows its position, in the centre's words.
+func positionSource(s wire.PositionSource) incident.PositionSource {
+	switch s {
+	case wire.PositionGiven:
+		return incident.Given
+	case wire.PositionLearned:
+		return incident.Learned
+	case wire.PositionHeld:
+		return incident.Held
+	}
+	return incident.GNSS
 }
 
 // early applies the events about an alarm that were stored before it.

@@ -78,6 +78,7 @@ type Fix struct {
 	Speed  *float64      // metres a second over ground
 	Course *float64      // degrees from true north
 	HDOP   *float64
+	Jumped bool // the device does not believe it: nothing on a road can have come there
 }
 
 // A Device is what the centre knows of a device.

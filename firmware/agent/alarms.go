@@ -246,7 +246,7 @@ func (a *Agent) show() {
 		if p.Drill && !s.Drill {
 			continue // beside a real alarm an exercise is nothing
 		}
-		if !p.Silent {
+		if !p.Silent && p.Kind != wire.Duress { // duress makes no sound, whatever a state that was kept says
 			loud = true
 			s.Press += p.Press // one more sounds a siren that has fallen silent
 		}

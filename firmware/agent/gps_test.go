@@ -50,10 +50,10 @@ func TestAJumpIsMarkedAndNotBelieved(t *testing.T) {
 		if len(raised) != 2 {
 			t.Fatalf("%d alarms", len(raised))
 		}
-		if p := raised[0].Position; p == nil || math.Abs(p.Lat()-30) > 1e-6 || p.Source != wire.PlaceHeld || p.AgeMs < 7000 || p.AgeMs > 10_000 {
+		if p := raised[0].Position; p == nil || math.Abs(p.Lat()-30) > 1e-6 || p.Source != wire.PositionHeld || p.AgeMs < 7000 || p.AgeMs > 10_000 {
 			t.Errorf("during the jump: %+v", p)
 		}
-		if p := raised[1].Position; p == nil || math.Abs(p.Lat()-30) > 1e-6 || p.Source != wire.PlaceFix || p.AgeMs > 2000 {
+		if p := raised[1].Position; p == nil || math.Abs(p.Lat()-30) > 1e-6 || p.Source != wire.PositionFix || p.AgeMs > 2000 {
 			t.Errorf("after it: %+v", p)
 		}
 		marked, believed, last := 0, 0, wire.TrackFix{}
@@ -139,7 +139,7 @@ func TestABoxLearnsWhereItStands(t *testing.T) {
 		w.press("H")
 		time.Sleep(10 * time.Second)
 		for i, a := range bodies[*wire.AlarmRaised](w) {
-			if p := a.Position; p == nil || p.Source != wire.PlaceLearned || math.Abs(p.Lat()-30) > 1e-5 || p.AgeMs != 0 || p.Spread < 9 || p.Spread > 13 {
+			if p := a.Position; p == nil || p.Source != wire.PositionLearned || math.Abs(p.Lat()-30) > 1e-5 || p.AgeMs != 0 || p.Spread < 9 || p.Spread > 13 {
 				t.Errorf("alarm %d: %+v", i+1, p)
 			}
 		}
@@ -154,7 +154,7 @@ func TestASurveyedBox(t *testing.T) {
 		w.says(60*time.Second, stands(30.0101))
 		time.Sleep(10 * time.Second)
 		raised := bodies[*wire.AlarmRaised](w)
-		if len(raised) != 1 || raised[0].Position == nil || raised[0].Position.Source != wire.PlaceGiven || raised[0].Position.LatE7 != 30_0100000 {
+		if len(raised) != 1 || raised[0].Position == nil || raised[0].Position.Source != wire.PositionGiven || raised[0].Position.LatE7 != 30_0100000 {
 			t.Errorf("alarms %+v", raised)
 		}
 		if got := w.faults("gps_elsewhere"); !slices.Equal(got, []string{"gps_elsewhere true", "gps_elsewhere false"}) {

@@ -101,22 +101,22 @@ func (a *Agent) placeKV() (kv []spool.KV) {
 
 // position returns where the device is, as well as it knows, or nil.
 func (a *Agent) position() *wire.Position {
-	place := func(lat, lon, spread float64, source wire.PlaceSource) *wire.Position {
+	place := func(lat, lon, spread float64, source wire.PositionSource) *wire.Position {
 		return &wire.Position{LatE7: e7(lat), LonE7: e7(lon), Source: source, Spread: uint64(math.Round(spread))}
 	}
 	switch g, l := a.cfg.Place, a.where.learned; {
 	case g != nil:
-		return place(g.Lat, g.Lon, 0, wire.PlaceGiven)
+		return place(g.Lat, g.Lon, 0, wire.PositionGiven)
 	case l != nil:
-		return place(l.Lat, l.Lon, l.Spread, wire.PlaceLearned)
+		return place(l.Lat, l.Lon, l.Spread, wire.PositionLearned)
 	}
 	f, at, ok := a.where.believe.Last()
 	if !ok {
 		return nil
 	}
-	p := place(f.Lat, f.Lon, 0, wire.PlaceFix)
+	p := place(f.Lat, f.Lon, 0, wire.PositionFix)
 	if a.where.believe.Jumped() {
-		p.Source = wire.PlaceHeld
+		p.Source = wire.PositionHeld
 	}
 	p.AgeMs, p.HDOP = uint64((a.clock.Mono() - at).Milliseconds()), uint64(math.Round(f.HDOP*10))
 	return p

@@ -27,7 +27,7 @@ type Status struct {
 	Queue     map[string]uint64 `json:"queue"` // events that no Ack covers, by lane
 	Fix       *gps.TPV          `json:"fix,omitempty"`
 	FixAge    time.Duration     `json:"fix_age_ns,omitempty"`
-	Place     string            `json:"place"`     // how it knows where it is, see wire.PlaceSource; "": it does not
+	Place     string            `json:"place"`     // how it knows where it is, see wire.PositionSource; "": it does not
 	Connected bool              `json:"connected"` // to a broker
 	Heard     bool              `json:"heard"`     // from the centre, on this connection
 }

@@ -123,24 +123,24 @@ type Position struct {
 	AgeMs uint64 `cbor:"3,keyasint"`           // milliseconds from the fix to the event
 	HDOP  uint64 `cbor:"4,keyasint,omitempty"` // × 10; 0 when the receiver gave none
 	// Source says how the device knows it, where that is not its receiver's fix.
-	Source PlaceSource `cbor:"5,keyasint,omitempty"`
-	Spread uint64      `cbor:"6,keyasint,omitempty"` // metres around it of a place that was learned; 0: not measured
+	Source PositionSource `cbor:"5,keyasint,omitempty"`
+	Spread uint64         `cbor:"6,keyasint,omitempty"` // metres around it of a place that was learned; 0: not measured
 }
 
-// A PlaceSource says how a device knows where it is.
-type PlaceSource uint64
+// A PositionSource says how a device knows where it is.
+type PositionSource uint64
 
-// The sources of a place.
+// The sources of a position.
 const (
-	PlaceFix     PlaceSource = 0 // its receiver's newest fix
-	PlaceGiven   PlaceSource = 1 // surveyed, and written into its configuration
-	PlaceLearned PlaceSource = 2 // the mean of its receiver's fixes over a long time
-	PlaceHeld    PlaceSource = 3 // its receiver's newest fix before it jumped, which is not believed
+	PositionFix     PositionSource = 0 // its receiver's newest fix
+	PositionGiven   PositionSource = 1 // surveyed, and written into its configuration
+	PositionLearned PositionSource = 2 // the mean of its receiver's fixes over a long time
+	PositionHeld    PositionSource = 3 // its receiver's newest fix before it jumped, which is not believed
 )
 
-// String returns "fix", "given", "learned", "held" or "place(n)".
-func (s PlaceSource) String() string {
-	return name("place", uint64(s), "fix", "given", "learned", "held")
+// String returns "fix", "given", "learned", "held" or "position(n)".
+func (s PositionSource) String() string {
+	return name("position", uint64(s), "fix", "given", "learned", "held")
 }
 
 // Lat and Lon return degrees.

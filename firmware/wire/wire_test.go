@@ -111,7 +111,7 @@ func vectors(t testing.TB) map[string]any {
 		}}),
 		"alarm_raised_learned": event(wire.Alarm, &wire.AlarmRaised{
 			Alarm: alarm, Kind: wire.Fire, Button: "fire", Press: 2,
-			Position: &wire.Position{LatE7: 301234567, LonE7: 1031234567, Source: wire.PlaceLearned, Spread: 4},
+			Position: &wire.Position{LatE7: 301234567, LonE7: 1031234567, Source: wire.PositionLearned, Spread: 4},
 		}),
 		"track_batch_jumped": event(wire.Track, &wire.TrackBatch{Fixes: []wire.TrackFix{
 			{Time: 1_795_435_200_000, LatE6: 30_123_456, LonE6: 103_123_456, Alt: 512, Speed: 120, Course: 359, HDOP: 9, Flags: 0x1f},

@@ -182,8 +182,7 @@ function drawFacts(i) {
   const device = devices.get(i.device);
   const fact = (title, ...values) => [h("dt", {}, title), h("dd", {}, ...values.map((v) => (typeof v === "string" ? h("p", {}, v) : v)))];
   const place = !i.position ? t("fact.no_position")
-    : i.position.source === "surveyed" ? t("fact.surveyed")
-    : t("fact.gnss", { span: span((i.position.age_s ?? 0) * 1000) });
+    : t(("place." + i.position.source), { span: span((i.position.age_s ?? 0) * 1000) });
   const told = i.pressed_at.original;
   const when = !pressKnown(i) ? t("fact.no_time")
     : found(i) ? t("fact.found", { at: clock(since(i)) })
@@ -193,7 +192,7 @@ function drawFacts(i) {
   const late = i.delay?.ms ?? 0;
   $("detail-facts").replaceChildren(
     ...fact(t("fact.where"), h("p", {}, h("bdi", {}, where(i)), " ", h("code", {}, i.device)),
-      i.position && h("p", { class: "num" }, `${i.position.lat.toFixed(6)}, ${i.position.lon.toFixed(6)}`), (i.device || i.position) && h("p", { class: i.position ? "dim" : "doubt" }, place)),
+      i.position && h("p", { class: "num" }, `${i.position.lat.toFixed(6)}, ${i.position.lon.toFixed(6)}`), (i.device || i.position) && h("p", { class: i.position && i.position.source !== "held" ? "dim" : "doubt" }, place)),
     ...fact(t("fact.when"), h("p", { class: pressKnown(i) && !told ? "" : "doubt" }, when),
       told && h("p", { class: "dim" }, t("fact.original", { at: clock(told.time), source: tx("source", told.source) })),
       h("p", { class: "dim" }, found(i) ? t("fact.noticed", { at: clock(i.received_at) }) : t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) && !found(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) + (roughly(i) ? ` (± ${within(i.pressed_at.uncertainty_ms)})` : "") : "")),
