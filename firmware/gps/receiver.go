@@ -223,7 +223,7 @@ func Hears(ctx context.Context, port io.ReadCloser, within time.Duration) bool {
 	defer cancel()
 	var heard atomic.Bool
 	defer context.AfterFunc(ctx, func() { port.Close() })()
-	d := NewListener(&untilReader{ctx, port, &heard}, func(h Heard) {
+	d := NewListener(&untilReader{port, func() bool { return heard.Load() || ctx.Err() != nil }}, func(h Heard) {
 		if h.Sentence != "" {
 			heard.Store(true)
 		}
@@ -235,15 +235,14 @@ func Hears(ctx context.Context, port io.ReadCloser, within time.Duration) bool {
 	}
 }
 
-// An untilReader ends when something was heard, or ctx has ended.
+// An untilReader ends when it is over.
 type untilReader struct {
-	ctx   context.Context
-	r     io.Reader
-	heard *atomic.Bool
+	r    io.Reader
+	over func() bool
 }
 
 func (u *untilReader) Read(p []byte) (int, error) {
-	if u.heard.Load() || u.ctx.Err() != nil {
+	if u.over() {
 		return 0, io.EOF
 	}
 	return u.r.Read(p)
