@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/pin"
 	"github.com/fengsui/fengsui/sim/scenario"
 	"github.com/fengsui/fengsui/sim/virtboard"
 )
@@ -63,6 +64,7 @@ func outputLines(d scenario.Device) (red, amber, green, siren string) {
 type wiring struct {
 	data, server, centreKey string
 	gps, reader             string // paths of the serial ports
+	screen                  string // where the officer's screen is served
 }
 
 // configuration returns a device's YAML file, as its technician would write it.
@@ -105,6 +107,17 @@ func configuration(id string, d scenario.Device, w wiring) ([]byte, error) {
 	}
 	if d.Fingers != nil {
 		c["fingerprint"] = map[string]any{"port": w.reader, "officers": d.Fingers}
+	}
+	if d.PINs != nil {
+		pins := make(map[string]string)
+		for officer, p := range d.PINs {
+			h, err := pin.New(p)
+			if err != nil {
+				return nil, fmt.Errorf("district: %s: PIN of %s: %w", id, officer, err)
+			}
+			pins[officer] = h.String()
+		}
+		c["terminal"] = map[string]any{"listen": w.screen, "pins": pins}
 	}
 	track := make(map[string]any)
 	if t := d.Track; t.Batch > 0 {

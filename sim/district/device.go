@@ -50,6 +50,7 @@ type Device struct {
 	Spec scenario.Device
 
 	args    []string    // of its process
+	screen  string      // address of the officer's, with its token; "": none
 	sockets string      // folder of a virtual board's; "": none
 	key     chan string // gets the public key that a virtual board has made
 	log     *slog.Logger

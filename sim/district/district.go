@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +28,7 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/agent"
+	"github.com/fengsui/fengsui/firmware/terminal"
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/desk"
 	"github.com/fengsui/fengsui/sim/ledger"
@@ -197,6 +199,16 @@ func (d *District) newDevice(ctx context.Context, id string, o Options, centreKe
 		w.reader = p.Path()
 		dev.finger = newReader(slices.Sorted(maps.Keys(spec.Fingers)), p)
 	}
+	if spec.PINs != nil {
+		token, err := terminal.LoadOrCreateToken(dir)
+		if err != nil {
+			return nil, "", fmt.Errorf("district: %s: %w", id, err)
+		}
+		if w.screen, err = freeAddress(); err != nil {
+			return nil, "", fmt.Errorf("district: %s: %w", id, err)
+		}
+		dev.screen = "http://" + w.screen + "/?token=" + token
+	}
 	if spec.Virtual() {
 		pub, err = dev.makeBoard(ctx, o, w)
 		return dev, pub, err
@@ -215,6 +227,15 @@ func (d *District) newDevice(ctx context.Context, id string, o Options, centreKe
 	}
 	dev.args = []string{"__device", "--config", path}
 	return dev, hex.EncodeToString(key.Public().(ed25519.PublicKey)), nil
+}
+
+// freeAddress returns a loopback address that nobody listens at now.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // IDs returns the devices' ids in their order.

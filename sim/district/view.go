@@ -22,6 +22,8 @@ type View struct {
 	Buttons map[string]Button `json:"buttons"`
 	Inputs  map[string]bool   `json:"inputs"`  // role → tripped
 	Fingers map[int]string    `json:"fingers"` // slot → officer; null without a reader
+	Screen  string            `json:"screen"`  // address of the officer's screen, with its token; "" without one
+	PINs    map[string]string `json:"pins"`    // officer → PIN there
 	Officer string            `json:"officer"` // signed on, as the agent says
 	Queue   map[string]uint64 `json:"queue"`   // events that wait, by lane, as the agent says; null when it says nothing
 	Fix     *Fix              `json:"fix"`     // the newest, as the agent says
@@ -75,7 +77,7 @@ func (d *Device) View() View {
 	defer d.mu.Unlock()
 	now := mono.Now()
 	v := View{
-		ID: d.ID, Kind: d.Spec.Kind, Name: d.Spec.Name, Drill: d.Spec.Drill, Power: "off", Link: string(state), GPS: gps, Route: d.Spec.Drive != nil,
+		ID: d.ID, Kind: d.Spec.Kind, Name: d.Spec.Name, Drill: d.Spec.Drill, Power: "off", Screen: d.screen, PINs: maps.Clone(d.Spec.PINs), Link: string(state), GPS: gps, Route: d.Spec.Drive != nil,
 		Buttons: make(map[string]Button), Inputs: make(map[string]bool), Fingers: maps.Clone(d.Spec.Fingers), Faults: []string{}, Crashes: d.crashes,
 	}
 	if v.Name == "" {

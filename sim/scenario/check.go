@@ -9,6 +9,7 @@ import (
 
 	"github.com/fengsui/fengsui/boards/strictyaml"
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/pin"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -112,6 +113,14 @@ func (d *Device) Validate(r *strictyaml.Report) {
 		if o := d.Fingers[slot]; o == "" || len(o) > 64 {
 			r.Add(at, o, "an officer's id of 1 to 64 bytes")
 		}
+	}
+	for _, officer := range slices.Sorted(maps.Keys(d.PINs)) {
+		if pin.Valid(d.PINs[officer]) != nil {
+			r.Add("pins."+officer, d.PINs[officer], "a PIN in quotes: 6 to 12 digits, not all alike and not in a row")
+		}
+	}
+	if d.Virtual() && d.PINs != nil {
+		r.Add("pins", len(d.PINs), "no screen on the virtual board")
 	}
 	if d.Virtual() && len(d.Buttons) > 3 {
 		r.Add("buttons", len(d.Buttons), "three buttons at most on the virtual board")

@@ -27,6 +27,7 @@
 //	  inputs: [tamper, mains, battery-low, test-key]   # contacts that tell of the box itself; default none
 //	  siren: true                      # default false
 //	  fingers: {1: P-1001}             # a fingerprint reader: slot → officer
+//	  pins: {P-1001: "284913"}         # a screen for the officer, who may sign on by PIN there
 //	  gps: true                        # a receiver; a patrol-car has one always
 //	  drive: {route: [{lat: …, lon: …}, …], speed: 12}   # from the start on; metres a second
 //	  drill: true                      # everything from it belongs to an exercise
@@ -183,6 +184,7 @@ type Device struct {
 	Inputs  []string          `yaml:"inputs" oneof:"tamper|mains|battery-low|test-key"`
 	Siren   bool              `yaml:"siren"`
 	Fingers map[int]string    `yaml:"fingers"` // slot → officer; nil: no reader
+	PINs    map[string]string `yaml:"pins"`    // officer → PIN at the device's screen; nil: no screen
 	GPS     bool              `yaml:"gps"`
 	Drive   *Drive            `yaml:"drive"`
 	Drill   bool              `yaml:"drill"`

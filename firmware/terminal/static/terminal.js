@@ -131,13 +131,13 @@ function drawTask(x, tasks) {
   }
   $("task-title").textContent = label(x);
   const over = x.state !== "assigned";
-  $("task-badges").replaceChildren(
+  $("task-badges").replaceChildren(...[
     h("span", { class: "badge" }, t("incident", { id: x.incident })),
     h("span", { class: "badge p" + x.priority }, t("priority", { n: x.priority })),
     x.drill && h("span", { class: "badge drill" }, t("drill")),
     x.silent && h("span", { class: "badge p1" }, t("silent")),
     h("span", { class: "badge" + (over ? " p1" : "") }, over ? t("task." + x.state) : tx("stage", x.stage)),
-  );
+  ].filter(Boolean));
   const facts = [];
   const fact = (name, value, doubt) => facts.push(h("dt", {}, name), h("dd", { class: doubt ? "doubt" : null }, value));
   if (x.pressed) {
@@ -186,15 +186,15 @@ function drawMap(x) {
   const mid = { x: width / 2, y: height / 2 };
   c.strokeStyle = colour("edge");
   c.fillStyle = colour("dim");
-  c.font = `${getComputedStyle(document.body).fontSize} sans-serif`;
+  c.font = `${0.7 * parseFloat(getComputedStyle(document.body).fontSize)}px sans-serif`;
   c.textAlign = "center";
   for (const part of [0.5, 1]) {
     c.beginPath();
     c.arc(mid.x, mid.y, half * part, 0, 7);
     c.stroke();
-    c.fillText(distance(reach * part), mid.x + half * part * 0.7, mid.y - half * part * 0.7);
+    c.fillText(distance(reach * part), mid.x + half * part, mid.y - 4);
   }
-  c.fillText(tx("wind", 0), mid.x, mid.y - half + 18);
+  c.fillText(tx("wind", 0), mid.x, mid.y - half - 3);
   if (known) {
     const r = (x.metres / reach) * half, a = (x.bearing * Math.PI) / 180;
     const at = { x: mid.x + r * Math.sin(a), y: mid.y - r * Math.cos(a) };

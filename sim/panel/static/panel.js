@@ -165,6 +165,11 @@ function card(v) {
     root.append(el("div", { class: "fingers" }, el("h4", {}, t("fingers")), ...pads));
   }
 
+  if (v.screen) {
+    const pins = Object.entries(v.pins).map(([officer, pin]) => el("span", {}, `${officer}: ${pin}`));
+    root.append(el("div", { class: "feed" }, el("a", { class: "screen", href: v.screen, target: "_blank", rel: "noopener" }, t("screen")), ...pins));
+  }
+
   if (v.gps) {
     const verbs = v.route ? ["drive", "park", "lose"] : ["park", "lose"];
     root.append(el("div", { class: "feed" }, el("h4", {}, t("gps")), ...verbs.map((verb) => el("button", { class: "small", type: "button", onclick: () => post(id, `gps/${verb}`) }, t(`gps.${verb}`)))));
