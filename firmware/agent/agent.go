@@ -32,6 +32,8 @@ import (
 	"github.com/fengsui/fengsui/firmware/button"
 	"github.com/fengsui/fengsui/firmware/clock"
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/fingerprint"
+	"github.com/fengsui/fengsui/firmware/fingers"
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/spool"
@@ -47,13 +49,16 @@ type Opener func(ctx context.Context) (io.ReadWriteCloser, error)
 // A Listener opens the address at which the officer's screen is served.
 type Listener func() (net.Listener, error)
 
+// A BaudOpener opens a serial port at a speed, again and again likewise.
+type BaudOpener func(ctx context.Context, baud int) (io.ReadWriteCloser, error)
+
 // Ports are the agent's connections to the world. A nil port is absent.
 type Ports struct {
 	GPS Opener // NMEA 0183 from a satellite receiver
 	// GPSAt opens the port of GPS at another speed than the configured one, to
 	// find a receiver that is not set to it; nil: it is not searched for.
-	GPSAt       func(ctx context.Context, baud int) (io.ReadWriteCloser, error)
-	Fingerprint Opener                 // a ZFM/R30x/R503 sensor
+	GPSAt       BaudOpener
+	Fingerprint BaudOpener             // a ZFM/R30x/R503 sensor
 	Buttons     map[string]gpio.PinIn  // by name in the configuration
 	Loops       map[string]button.Loop // supervised buttons, in place of Buttons
 	Inputs      map[string]gpio.PinIn  // by role
@@ -101,6 +106,8 @@ type Agent struct {
 	spool  *spool.Spool
 	uplink *uplink.Uplink
 	lamps  *lamp.Driver
+	reader *fingerprint.Reader // nil: none
+	roster *fingers.Roster     // nil: none, or it cannot be read
 
 	// The rest is only touched by the loop.
 	latches    map[string]*latch // by button
@@ -120,6 +127,11 @@ type Agent struct {
 	screens    int               // that show the device now
 	pins       pinLock
 	where      whereabouts
+	veiled     []place // of alarm events that nothing here may show, and no Ack covers
+	finger     fingerState
+
+	clerk     atomic.Pointer[fingers.Clerk] // for Fingers; nil: there is none
+	enrolling sync.Mutex                    // held while fingers are changed
 }
 
 // firstRelease is a time before which no device of ours ran.
@@ -207,6 +219,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if ctx.Err() != nil {
 		return why(ctx)
 	}
+	if a.ports.Fingerprint != nil {
+		defer a.openFingers()()
+	}
 	defer func() { parts.Wait(); err = errors.Join(err, a.spool.Close()) }()
 	defer stop(nil)
 	if err := a.restore(); err != nil {
@@ -268,6 +283,7 @@ func (a *Agent) loop(ctx context.Context, refused string) {
 		a.faultBegan(faultRefused, refused)
 	}
 	a.resetDrills()
+	a.startFingers()
 	a.heartbeat()
 	a.tell("READY=1")
 	defer a.tell("STOPPING=1")
@@ -292,6 +308,7 @@ func (a *Agent) loop(ctx context.Context, refused string) {
 			a.checkSpool()
 			a.tellGiven()
 			a.checkGPS()
+			a.checkFingerLock()
 			a.flushTrack(false)
 			a.forgetTasks()
 			a.sendPhotos()

@@ -27,6 +27,7 @@ import (
 
 	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/fingerprint/fingerprinttest"
 	"github.com/fengsui/fengsui/firmware/gps/gpstest"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -46,6 +47,7 @@ type world struct {
 	gps    *io.PipeWriter
 	gpsR   *io.PipeReader
 	gpsAt  func(context.Context, int) (io.ReadWriteCloser, error) // in place of gps; nil: none
+	sensor *fingerprinttest.Sensor                                // of a configured reader
 
 	broker *mochi.Server
 	mu     sync.Mutex
@@ -185,6 +187,9 @@ func (w *world) power() {
 	ports.Dial, ports.Terminal = w.dial, nil
 	ports.Clock.Disciplined = func() (bool, time.Duration) { return false, 0 }
 	ports.Clock.Earliest = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble begins in 2000
+	if w.cfg.Fingerprint != nil {
+		ports.Fingerprint = w.sensor.Open
+	}
 	ports.GPS = func(context.Context) (io.ReadWriteCloser, error) { return readWriter{r, io.Discard, r}, nil }
 	if ports.GPSAt = w.gpsAt; w.gpsAt != nil {
 		ports.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) { return w.gpsAt(ctx, w.cfg.GPS.Baud) }

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,19 @@ type answer struct {
 	rev   uint64
 }
 
+// duressLatch stands for a button where a duress finger or PIN latched an
+// alarm; no button can have its name. It is hidden: no lamp, siren, screen or
+// status tells of it, and no finger resets it.
+const duressLatch = "*duress"
+
+func hidden(button string) bool { return button == duressLatch }
+
+// A place is an event's, in the alarm lane.
+type place struct {
+	stream wire.StreamID
+	seq    uint64
+}
+
 // pressed takes a confirmed press of a button, which was at a moment.
 func (a *Agent) pressed(button string, at stamp) {
 	b := a.cfg.Buttons[button]
@@ -47,6 +61,19 @@ func (a *Agent) pressed(button string, at stamp) {
 // that is latched.
 func (a *Agent) press(button string, kind wire.AlarmKind, silent bool, at stamp) {
 	at.officer, at.drill = a.officer, a.drilling()
+	a.raise(button, kind, silent, at)
+}
+
+// duress raises the alarm of an officer who was made to use their finger or
+// their PIN. The event names that officer, whoever was signed on before.
+func (a *Agent) duress(officer string) {
+	at := a.stamp()
+	at.officer = officer
+	a.raise(duressLatch, wire.Duress, true, at)
+}
+
+// raise does what press does, at a moment whose officer is known.
+func (a *Agent) raise(button string, kind wire.AlarmKind, silent bool, at stamp) {
 	p := a.latches[button]
 	if p == nil || p.Drill && !at.drill { // a drill that the disk has not let end yet
 		p = &latch{Alarm: wire.NewAlarmID(), Kind: kind, Silent: silent, Drill: at.drill}
@@ -57,11 +84,15 @@ func (a *Agent) press(button string, kind wire.AlarmKind, silent bool, at stamp)
 	kept := *p
 	kept.Step = max(kept.Step, lamp.Stored) // so it is once it is kept
 	body := &wire.AlarmRaised{
-		Alarm: p.Alarm, Kind: p.Kind, Silent: p.Silent, Button: button, Press: p.Press, Position: a.position(),
+		Alarm: p.Alarm, Kind: p.Kind, Silent: p.Silent, Button: strings.TrimPrefix(button, "*"), Press: p.Press, Position: a.position(),
 	}
 	a.store(at, wire.Alarm, body, func(seq uint64) {
 		if body.Press == 1 {
 			p.stream, p.seq, p.Step = a.spool.Stream(), seq, lamp.Stored
+		}
+		if hidden(button) {
+			a.veiled = append(a.veiled, place{a.spool.Stream(), seq})
+			return
 		}
 		a.log.Info("alarm stored", "button", button, "alarm", p.Alarm, "press", body.Press, "seq", seq)
 	}, latchKV(button, &kept))
@@ -76,6 +107,7 @@ func (a *Agent) committed(stream wire.StreamID, l wire.Lane, upTo uint64) {
 	if l != wire.Alarm {
 		return
 	}
+	a.veiled = slices.DeleteFunc(a.veiled, func(e place) bool { return e.stream == stream && e.seq <= upTo })
 	for _, p := range a.latches {
 		if p.Step == lamp.Stored && p.stream == stream && p.seq <= upTo {
 			p.Step = lamp.CentreHas
@@ -139,9 +171,13 @@ func (a *Agent) shown(n *wire.Notice, state func() spool.KV) {
 func (a *Agent) clear(button string, body *wire.AlarmCleared) {
 	at, p := a.stamp(), a.latches[button]
 	at.drill = p.Drill
-	a.store(at, wire.Alarm, body, func(uint64) {
+	a.store(at, wire.Alarm, body, func(seq uint64) {
 		if a.latches[button] == p {
 			delete(a.latches, button)
+		}
+		if hidden(button) {
+			a.veiled = append(a.veiled, place{a.spool.Stream(), seq})
+			return
 		}
 		a.log.Info("alarm reset", "button", button, "alarm", body.Alarm, "by", body.By)
 	}, spool.KV{Key: latchState + button})
@@ -216,8 +252,12 @@ func (a *Agent) restore() error {
 			}
 			for _, r := range recs {
 				if e, err := wire.Peek(r.Data); err == nil {
-					if b, ok := e.Body.(*wire.AlarmRaised); ok && b.Press == 1 {
+					b, ok := e.Body.(*wire.AlarmRaised)
+					if ok && b.Press == 1 {
 						waiting[b.Alarm] = &latch{stream: part.Stream(), seq: r.Seq}
+					}
+					if ok && b.Kind == wire.Duress {
+						a.veiled = append(a.veiled, place{part.Stream(), r.Seq})
 					}
 				}
 				from = r.Seq + 1
@@ -238,11 +278,18 @@ func (a *Agent) restore() error {
 // several are latched.
 func (a *Agent) show() {
 	s := lamp.State{Fault: len(a.faults) > 0, Drilling: a.drilling(), Drill: true}
-	for _, p := range a.latches {
-		s.Drill = s.Drill && p.Drill
+	there := 0
+	for button, p := range a.latches {
+		if !hidden(button) {
+			there++
+			s.Drill = s.Drill && p.Drill
+		}
 	}
 	loud := false
-	for _, p := range a.latches {
+	for button, p := range a.latches {
+		if hidden(button) {
+			continue
+		}
 		if p.Drill && !s.Drill {
 			continue // beside a real alarm an exercise is nothing
 		}
@@ -254,8 +301,8 @@ func (a *Agent) show() {
 			s.Step = p.Step
 		}
 	}
-	s.Drill = s.Drill && len(a.latches) > 0
-	s.Silent = len(a.latches) > 0 && !loud
+	s.Drill = s.Drill && there > 0
+	s.Silent = there > 0 && !loud
 	s.Siren = loud
 	a.lamps.Show(s)
 	a.publish(s.Step)

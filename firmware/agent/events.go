@@ -117,6 +117,11 @@ const (
 	faultGPSSetup    = "gps_setup"     // it did not take its start-up commands
 	faultFingerprint = "fingerprint_lost"
 	faultFinger      = "fingerprint_stuck"
+	faultLocked      = "fingerprint_locked"
+	faultPassword    = "fingerprint_password" // the sensor has another than ours
+	faultReplaced    = "fingerprint_replaced" // it is another sensor
+	faultBaud        = "fingerprint_baud"     // it answers, at another speed than configured
+	faultRoster      = "fingerprint_roster"   // whose finger is whose cannot be read; until the next start
 	faultCentre      = "centre_silent"
 	faultLoopCut     = "button_open"
 	faultLoopShort   = "button_short"
@@ -138,17 +143,17 @@ func (a *Agent) faultBegan(code, detail string) {
 	a.storeFault(code, true, detail)
 }
 
-func (a *Agent) faultEnded(code string) {
+func (a *Agent) faultEnded(code string, state ...spool.KV) {
 	if _, known := a.faults[code]; !known {
 		return
 	}
 	a.log.Info("fault ended", "code", code)
 	delete(a.faults, code)
-	a.storeFault(code, false, "")
+	a.storeFault(code, false, "", state...)
 }
 
-func (a *Agent) storeFault(code string, active bool, detail string) {
+func (a *Agent) storeFault(code string, active bool, detail string, state ...spool.KV) {
 	const longest = 200 // bytes, far below the contract's bound
 	detail = strings.ToValidUTF8(detail[:min(len(detail), longest)], "")
-	a.store(a.stamp(), wire.Duty, &wire.Fault{Code: code, Active: active, Detail: detail}, nil)
+	a.store(a.stamp(), wire.Duty, &wire.Fault{Code: code, Active: active, Detail: detail}, nil, state...)
 }

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/fengsui/fengsui/firmware/internal/durable"
 )
 
 const (
@@ -39,7 +41,7 @@ func LoadOrCreateKey(dir string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device key: %w", err)
 	}
-	if err := writeDurably(path, pem.EncodeToMemory(&pem.Block{Type: keyType, Bytes: der})); err != nil {
+	if err := durable.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: keyType, Bytes: der})); err != nil {
 		return nil, fmt.Errorf("device key: %w", err)
 	}
 	return key, nil
@@ -70,29 +72,4 @@ func loadKey(path string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("device key %s: %T: want an Ed25519 key", path, k)
 	}
 	return key, nil
-}
-
-// writeDurably writes a new file so that after a power cut it is there whole
-// or not at all.
-func writeDurably(path string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

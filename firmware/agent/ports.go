@@ -11,7 +11,6 @@ import (
 
 	"github.com/fengsui/fengsui/firmware/button"
 	"github.com/fengsui/fengsui/firmware/config"
-	"github.com/fengsui/fengsui/firmware/fingerprint"
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/uplink"
@@ -67,7 +66,7 @@ func OpenPorts(cfg *config.Config, line func(name string) (gpio.PinIO, error)) (
 		p.Terminal = func() (net.Listener, error) { return net.Listen("tcp", string(t.Listen)) }
 	}
 	if f := cfg.Fingerprint; f != nil {
-		p.Fingerprint = func(ctx context.Context) (io.ReadWriteCloser, error) { return hw.Serial(ctx, f.Port, f.Baud) }
+		p.Fingerprint = func(ctx context.Context, baud int) (io.ReadWriteCloser, error) { return hw.Serial(ctx, f.Port, baud) }
 	}
 	return p, nil
 }
@@ -181,15 +180,4 @@ func (a *Agent) reopen(ctx context.Context, open Opener, failed func(error), use
 			t.Stop()
 		}
 	}
-}
-
-func (a *Agent) watchFingerprint(ctx context.Context) {
-	r := fingerprint.NewReader(fingerprint.Options{
-		Password: a.cfg.Fingerprint.Password, MinScore: a.cfg.Fingerprint.MinScore, Log: a.log,
-	})
-	a.reopen(ctx, a.ports.Fingerprint, func(err error) {
-		a.post(ctx, a.other, func() { a.faultBegan(faultFingerprint, err.Error()) })
-	}, func(port io.ReadWriteCloser) error {
-		return r.Run(ctx, port, func(e fingerprint.Event) { a.post(ctx, a.other, func() { a.finger(e) }) })
-	})
 }

@@ -73,7 +73,7 @@ func (s screen) View(ctx context.Context) (v terminal.View, err error) {
 		for l, n := range a.spool.Depth() {
 			switch l {
 			case wire.Alarm:
-				v.Queue.Alarm = n - min(n, a.unspoken())
+				v.Queue.Alarm = n - min(n, uint64(len(a.veiled)))
 			case wire.Duty:
 				v.Queue.Duty = n
 			case wire.Track:
@@ -92,28 +92,6 @@ func (s screen) View(ctx context.Context) (v terminal.View, err error) {
 		return nil
 	})
 	return v, err
-}
-
-// unspoken counts the waiting alarms of which nothing here may tell.
-func (a *Agent) unspoken() (n uint64) {
-	if a.spool.Depth()[wire.Alarm] == 0 {
-		return 0
-	}
-	for _, p := range a.spool.Parts() {
-		recs, err := p.Read(wire.Alarm, 0, 1000, 1<<20)
-		if err != nil {
-			a.log.Warn("spool not read", "err", err)
-			continue
-		}
-		for _, r := range recs {
-			if e, err := wire.Peek(r.Data); err == nil {
-				if b, ok := e.Body.(*wire.AlarmRaised); ok && b.Kind == wire.Duress {
-					n++
-				}
-			}
-		}
-	}
-	return n
 }
 
 // Shows says how many screens show the device now.
@@ -156,7 +134,7 @@ func (s screen) SignOn(ctx context.Context, number, pin string) error {
 				spool.KV{Key: officerState, Value: []byte(officer)}, a.pins.kv())
 		}
 		if duress {
-			a.duress()
+			a.duress(officer)
 		}
 		a.showTasks()
 		return nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/fengsui/fengsui/firmware/internal/durable"
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -78,7 +79,7 @@ func (a *Agent) writeRun(r run) error {
 	if err != nil {
 		return err
 	}
-	return writeDurably(filepath.Join(a.cfg.Data, runFile), append(b, '\n'))
+	return durable.WriteFile(filepath.Join(a.cfg.Data, runFile), append(b, '\n'))
 }
 
 // sense adds to a heartbeat what the board's sensors say, and makes a fault of

@@ -44,6 +44,9 @@ func (a *Agent) publish(step lamp.Step) {
 		Queue: make(map[string]uint64), Connected: up.Connected, Heard: up.Heard,
 	}
 	for l, n := range a.spool.Depth() {
+		if l == wire.Alarm {
+			n -= min(n, uint64(len(a.veiled)))
+		}
 		s.Queue[l.String()] = n
 	}
 	if f := a.batch.last; f != nil {

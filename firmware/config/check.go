@@ -15,15 +15,18 @@ import (
 )
 
 const (
-	defaultSiren    = Duration(3 * time.Minute)
-	defaultPause    = Duration(10 * time.Minute)
-	defaultRounds   = 5
-	defaultGPSBaud  = 9600
-	defaultFPBaud   = 57600
-	defaultMinScore = 50
-	defaultSupply   = 3300
-	defaultTamper   = Duration(100 * time.Millisecond)
-	defaultHold     = Duration(10 * time.Second)
+	defaultSiren     = Duration(3 * time.Minute)
+	defaultPause     = Duration(10 * time.Minute)
+	defaultRounds    = 5
+	defaultGPSBaud   = 9600
+	defaultFPBaud    = 57600
+	defaultMinScore  = 50
+	defaultLockAfter = 5
+	defaultLockFor   = Duration(time.Minute)
+	defaultLockMax   = Duration(15 * time.Minute)
+	defaultSupply    = 3300
+	defaultTamper    = Duration(100 * time.Millisecond)
+	defaultHold      = Duration(10 * time.Second)
 )
 
 // The sensor's speed is 9600 baud times 1 to 12 (ZFM-20 user manual, system
@@ -126,6 +129,22 @@ func (c *Config) defaults() {
 		}
 		if f.MinScore == 0 {
 			f.MinScore = defaultMinScore
+		}
+		yes := true
+		if f.OwnPassword == nil {
+			f.OwnPassword = &yes
+		}
+		if f.Ring == nil {
+			f.Ring = &yes
+		}
+		if f.Lockout.After == 0 {
+			f.Lockout.After = defaultLockAfter
+		}
+		if f.Lockout.For == 0 {
+			f.Lockout.For = defaultLockFor
+		}
+		if f.Lockout.Max == 0 {
+			f.Lockout.Max = max(defaultLockMax, f.Lockout.For)
 		}
 	}
 }
@@ -238,6 +257,9 @@ func (c *Config) ports(r *strictyaml.Report) {
 	}
 	if n := f.Baud / fpBaudUnit; f.Baud%fpBaudUnit != 0 || n < 1 || n > fpBaudTimes {
 		r.Add("fingerprint.baud", f.Baud, fmt.Sprintf("%d times 1 to %d", fpBaudUnit, fpBaudTimes))
+	}
+	if f.Lockout.Max < f.Lockout.For {
+		r.Add("fingerprint.lockout.max", time.Duration(f.Lockout.Max), "no less than fingerprint.lockout.for")
 	}
 	for _, slot := range slices.Sorted(maps.Keys(f.Officers)) {
 		at := "fingerprint.officers." + strconv.Itoa(slot)

@@ -207,9 +207,21 @@ type Place struct {
 type Fingerprint struct {
 	Port     string         `yaml:"port"`
 	Baud     int            `yaml:"baud"`
-	Password uint32         `yaml:"password"`                                                                             // 0: the sensor checks none
-	MinScore int            `yaml:"min_score" min:"1" max:"1000"`                                                         // a weaker match is refused
-	Officers map[int]string `yaml:"officers" required:"true" want:"officers' ids of 1 to 64 bytes, each behind its slot"` // slot → officer id
+	Password uint32         `yaml:"password"`                                                             // that the sensor came with; 0: it checks none
+	MinScore int            `yaml:"min_score" min:"1" max:"1000"`                                         // a weaker match is refused
+	Officers map[int]string `yaml:"officers" want:"officers' ids of 1 to 64 bytes, each behind its slot"` // slot → officer id, of those that were enrolled elsewhere
+
+	OwnPassword *bool   `yaml:"own_password"` // the device gives the sensor a password of its own; by default it does
+	Ring        *bool   `yaml:"ring"`         // the sensor's light ring is used, if it has one; by default it is
+	Lockout     Lockout `yaml:"lockout"`
+}
+
+// Lockout says when no finger counts for a while, since too many were refused
+// in a row: for so long at first, twice as long each time that it happens again.
+type Lockout struct {
+	After int      `yaml:"after" min:"3" max:"100"` // refused fingers in a row
+	For   Duration `yaml:"for" min:"10s" max:"15m"` // the first time
+	Max   Duration `yaml:"max" min:"10s" max:"1h"`  // at most
 }
 
 // Track says how positions are batched.

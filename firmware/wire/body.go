@@ -171,7 +171,7 @@ type AlarmRaised struct {
 	Alarm    AlarmID   `cbor:"1,keyasint"`
 	Kind     AlarmKind `cbor:"2,keyasint"`
 	Silent   bool      `cbor:"3,keyasint,omitempty"` // the box makes no sound
-	Button   string    `cbor:"4,keyasint"`           // the button's name in the device's configuration; "finger" of a duress finger
+	Button   string    `cbor:"4,keyasint"`           // the button's name in the device's configuration; "duress" of a finger or PIN under duress
 	Press    uint64    `cbor:"5,keyasint"`           // 1 latched the alarm, 2 … came after
 	Position *Position `cbor:"6,keyasint,omitempty"` // nil when the device does not know
 	Extra    Extra     `cbor:"-"`

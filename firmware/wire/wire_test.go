@@ -135,7 +135,7 @@ func vectors(t testing.TB) map[string]any {
 		"finger_changed": event(wire.Duty, &wire.FingerChanged{
 			Action: wire.FingerEnrolled, Slot: 12, Officer: "P-1001", Role: wire.RoleOfficer, Duress: true, By: "P-0007",
 		}),
-		"alarm_raised_duress": event(wire.Alarm, &wire.AlarmRaised{Alarm: alarm, Kind: wire.Duress, Silent: true, Button: "finger", Press: 1}),
+		"alarm_raised_duress": event(wire.Alarm, &wire.AlarmRaised{Alarm: alarm, Kind: wire.Duress, Silent: true, Button: "duress", Press: 1}),
 		"track_batch_thinned": event(wire.Track, &wire.TrackBatch{Thinned: 4, Fixes: []wire.TrackFix{
 			{Time: 1_795_435_200_000, LatE6: 30_123_456, LonE6: 103_123_456, Alt: 512, Speed: 120, Course: 359, HDOP: 9, Flags: 0x1f},
 			{Time: 1_795_435_204_000, LatE6: 30_123_866, LonE6: 103_123_478, Alt: 512, Speed: 119, Course: 4, HDOP: 9, Flags: 0x1f},
