@@ -69,6 +69,7 @@ func viewBody(body wire.Body) map[string]any {
 		m := map[string]any{
 			"uptime_s": float64(b.UptimeMs) / 1000, "queue": queue, "firmware": b.Firmware, "memory_kib": b.MemoryKiB,
 			"disk_free_kib": b.DiskFreeKiB, "gps": b.GPS, "faults": append([]string{}, b.Faults...),
+			"started": string(b.Started), "temperature_c": celsius(b.Temperature), "supply": viewSupply(b.Supply),
 		}
 		if b.SignalDBm != 0 || b.Operator != "" {
 			m["signal_dbm"], m["operator"], m["rat"] = b.SignalDBm, b.Operator, b.RAT
@@ -106,6 +107,14 @@ func viewBody(body wire.Body) map[string]any {
 		return map[string]any{"type": uint64(b.BodyType), "cbor": hex.EncodeToString(b.Raw)}
 	}
 	return map[string]any{}
+}
+
+// celsius returns degrees; nil of nil.
+func celsius(tenths *int64) *float64 {
+	if tenths == nil {
+		return nil
+	}
+	return new(float64(*tenths) / 10)
 }
 
 func viewTrackFix(f *wire.TrackFix) map[string]any {

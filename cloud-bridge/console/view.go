@@ -135,7 +135,24 @@ type Device struct {
 	Officer   string   `json:"officer"`
 	Faults    []Fault  `json:"faults"`
 	Firmware  string   `json:"firmware"`
+	Board     Board    `json:"board"`
 	Streams   []Stream `json:"streams"`
+}
+
+// Board is what a device says of its board, and of its last start.
+type Board struct {
+	Started     string   `json:"started"` // why; "" when it has not said
+	StartedAt   Time     `json:"started_at"`
+	Temperature *float64 `json:"temperature_c"`
+	Supply      *Supply  `json:"supply"` // null when the board does not watch it
+}
+
+// Supply is what a board's supply did to it, now and since the power came.
+type Supply struct {
+	UnderVoltage    bool `json:"under_voltage"`
+	UnderVoltageWas bool `json:"under_voltage_was"`
+	Throttled       bool `json:"throttled"`
+	ThrottledWas    bool `json:"throttled_was"`
 }
 
 // Link says whether a device can be heard, and since when that is so: its last sign of
@@ -342,6 +359,7 @@ func viewDevice(d *store.Device, now time.Time) *Device {
 		ID: d.ID, Kind: string(d.Kind), Name: d.Name, LastHeard: Time{d.LastHeard}, HeardAgeS: ageS(d.LastHeard, now),
 		Link: Link{string(d.Link), Time{d.LinkSince}},
 		Gaps: []Gap{}, Officer: d.Officer, Faults: []Fault{}, Firmware: d.Firmware, Streams: []Stream{},
+		Board: Board{string(d.Started), Time{d.StartedAt}, d.Temperature, viewSupply(d.Supply)},
 	}
 	if d.At != nil {
 		v.Position = &Point{d.At.Lat, d.At.Lon}
@@ -370,6 +388,14 @@ func viewDevice(d *store.Device, now time.Time) *Device {
 		v.Streams = append(v.Streams, Stream{s.ID.String(), lanes})
 	}
 	return v
+}
+
+func viewSupply(s *wire.Supply) *Supply {
+	if s == nil {
+		return nil
+	}
+	has := func(bit wire.Supply) bool { return *s&bit != 0 }
+	return &Supply{has(wire.UnderVoltage), has(wire.UnderVoltageWas), has(wire.Throttled), has(wire.ThrottledWas)}
 }
 
 func viewRefused(r store.Refusals) *Refused {

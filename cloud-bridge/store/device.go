@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -99,6 +100,18 @@ func (t *tx) health(d *device, at order, b *wire.Health, received time.Time) err
 		return nil
 	}
 	d.healthAt, d.firmware, d.gps = at, b.Firmware, b.GPS
+	var supply *int64
+	if b.Supply != nil {
+		supply = new(int64(*b.Supply & math.MaxInt64))
+	}
+	if err := t.exec(`UPDATE devices SET temperature = ?, supply = ? WHERE device = ?`, b.Temperature, supply, d.num); err != nil {
+		return err
+	}
+	if b.Started != "" {
+		if err := t.exec(`UPDATE devices SET started = ?, started_at = ? WHERE device = ?`, string(b.Started), received.UnixMilli(), d.num); err != nil {
+			return err
+		}
+	}
 	for i, l := range wire.Lanes() {
 		d.queue[i] = sql.NullInt64{Int64: int64(min(b.Queue[l], 1<<62)), Valid: true}
 	}

@@ -29,6 +29,21 @@ export function draw(id) {
   const d = devices.get(id);
   $("device-title").textContent = d?.name || id;
   $("device-id").textContent = id;
+  drawBoard(d?.board);
+}
+
+// drawBoard says why the device last started, and how its board is.
+function drawBoard(b) {
+  const s = b?.supply, parts = [];
+  if (b?.started) parts.push(h("span", { class: ["power", "commanded"].includes(b.started) ? "" : "doubt" }, t("board.started", { why: tx("started", b.started), at: clock(b.started_at) })));
+  if (b && b.temperature_c !== null) parts.push(h("span", { class: "num" }, t("board.temperature", { n: b.temperature_c.toFixed(1) })));
+  for (const what of ["under_voltage", "throttled"]) {
+    if (s?.[what]) parts.push(h("span", { class: "bad" }, t("board." + what)));
+    else if (s?.[what + "_was"]) parts.push(h("span", { class: "doubt" }, t("board." + what + "_was")));
+  }
+  if (s && !Object.values(s).some(Boolean)) parts.push(h("span", {}, t("board.supply_ok")));
+  $("device-board").hidden = !parts.length;
+  $("device-board").replaceChildren(...parts.flatMap((p, i) => (i ? [" · ", p] : [p])));
 }
 
 // changed asks for the report anew, at most once a second: what was missing may have come.
