@@ -309,25 +309,31 @@ func findStrace(t *testing.T) string {
 }
 
 // Seen from outside, the disk is told to keep each event, data and then the
-// page that makes them valid, before Append says that it is stored.
+// page that makes them valid, before Append says that it is stored; and, before
+// the first, the folder's entries of both files.
 func TestEveryAppendIsSynced(t *testing.T) {
 	strace := findStrace(t)
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
-	g := storer(t, filepath.Join(dir, "s"), nil, strace, "-f", "-qq", "-s", "64", "-o", trace, "-e", "trace=fdatasync,fsync,pwrite64,write")
+	g := storer(t, filepath.Join(dir, "s"), nil, strace, "-f", "-qq", "-y", "-s", "64", "-o", trace, "-e", "trace=fdatasync,fsync,pwrite64,write")
 	b, err := os.ReadFile(trace)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, synced, dirty := 0, 0, true
+	stored, synced, folder, dirty := 0, 0, 0, true
 	for line := range strings.Lines(string(b)) {
 		switch {
 		case strings.Contains(line, "pwrite64("):
 			dirty = true
+		case strings.Contains(line, "fsync(") && strings.Contains(line, "<"+dir+">"):
+			folder++
 		case strings.Contains(line, "fdatasync("), strings.Contains(line, "fsync("):
 			synced++
 			dirty = false
-		case strings.Contains(line, `write(1, "stored`):
+		case strings.Contains(line, "write(1<") && strings.Contains(line, `"stored`):
+			if folder < 2 {
+				t.Fatalf("the folder was synced %d times before %s: want once for each file", folder, line)
+			}
 			if stored++; synced < 2 || dirty {
 				t.Errorf("%d syncs before %s (something written after the last: %v): want 2 or more, the last thing", synced, line, dirty)
 			}
