@@ -36,7 +36,7 @@ func fillLane(t *testing.T, s *spool.Spool, l wire.Lane) (n uint64) {
 }
 
 func TestFullLeavesRoomForAlarms(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(memory(t), "s")
 	s := open(t, path, spool.Options{MaxSize: 4 << 20})
 	var n [4]uint64
 	n[wire.Track] = fillLane(t, s, wire.Track)
@@ -64,7 +64,7 @@ func TestFullInAnyOrderCanBeEmptied(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	s := open(t, filepath.Join(t.TempDir(), "s"), spool.Options{MaxSize: 4 << 20, AckDelay: time.Hour})
+	s := open(t, filepath.Join(memory(t), "s"), spool.Options{MaxSize: 4 << 20, AckDelay: time.Hour})
 	full := 0
 	for lanes := wire.Lanes(); full < 10; {
 		l := lanes[r.IntN(len(lanes))]

@@ -243,7 +243,7 @@ func logEnd(t *testing.T, path string) int64 {
 
 // The log does not grow with the years.
 func TestSecondHomeStaysSmall(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
+	path := filepath.Join(memory(t), "s")
 	s := open(t, path, spool.Options{})
 	for i := range 3000 {
 		appendAll(t, s, wire.Alarm, fmt.Sprint(i))

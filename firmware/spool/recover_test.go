@@ -133,7 +133,7 @@ func TestRecoverSalvages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
-			path := filepath.Join(t.TempDir(), "s")
+			path := filepath.Join(memory(t), "s")
 			stream, made, led := fill(t, path, 300)
 			b, err := os.ReadFile(path)
 			if err != nil {
@@ -258,6 +258,39 @@ func TestRecoverKeepsFewFilesAside(t *testing.T) {
 }
 
 // What a check in a process of its own may come to.
+// A check reads every value: what stands there whole but with other bytes, it
+// finds, in an event, in the state and in a lane's head.
+func TestCheckReadsAll(t *testing.T) {
+	for what, change := range map[string][2]string{
+		"nothing": {"", ""}, "an event": {"the detail of it", "the detail oF it"},
+		"the state": {"lit by an alarm", "lit by an alarN"}, "a head": {"head/", "heaD/"},
+	} {
+		path := filepath.Join(memory(t), "s")
+		s, err := spool.Open(path, spool.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range wire.Lanes() {
+			if _, err := s.Append(l, seal(l, "the detail of it"), spool.KV{Key: "lamp", Value: []byte("lit by an alarm")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if what == "nothing" {
+			if err := spool.Check(path); err != nil {
+				t.Errorf("with nothing changed: %v", err)
+			}
+			continue
+		}
+		damage(t, path, change[0], change[1])
+		if err := spool.Check(path); !errors.Is(err, spool.ErrDamaged) {
+			t.Errorf("with %s changed: %v, want ErrDamaged", what, err)
+		}
+	}
+}
+
 func TestCheckIn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	fill(t, path, 5)
@@ -273,6 +306,7 @@ func TestCheckIn(t *testing.T) {
 		"finds damage":    {t.Context(), []string{"false"}, spool.ErrDamaged},
 		"in use":          {t.Context(), []string{"sh", "-c", "exit 4"}, spool.ErrInUse},
 		"hangs":           {short, []string{"sh", "-c", "exec sleep 60"}, spool.ErrDamaged},
+		"is refused":      {t.Context(), []string{"sh", "-c", "exit 5"}, spool.ErrRefused},
 		"is not there":    {t.Context(), []string{"/nowhere/check"}, nil},
 		"was not ordered": {t.Context(), nil, nil},
 	} {

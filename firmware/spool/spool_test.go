@@ -59,6 +59,21 @@ func details(t spooltest.TB, s *spool.Spool, l wire.Lane) []string {
 	return got
 }
 
+// memory returns a folder in memory, where a sync costs nothing, for tests that
+// store much and in which nothing fails below the file.
+func memory(t *testing.T) string {
+	t.Helper()
+	if st, err := os.Stat("/dev/shm"); err != nil || !st.IsDir() {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "fengsui-spool")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func TestSurvivesReopening(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "spool.db")
 	s := open(t, path, spool.Options{})
@@ -355,8 +370,9 @@ func TestListTellsWhatIsWrong(t *testing.T) {
 // A spool behaves as three lists in memory do, across crashes (the file as a
 // cut would leave it: copied between commits) and orderly restarts.
 func TestAgainstAModel(t *testing.T) {
+	all := memory(t)
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "spool")
+		dir, err := os.MkdirTemp(all, "spool")
 		if err != nil {
 			t.Fatal(err)
 		}
