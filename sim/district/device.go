@@ -49,8 +49,10 @@ type Device struct {
 	ID   string
 	Spec scenario.Device
 
-	args    []string    // of its process
-	screen  string      // address of the officer's, with its token; "": none
+	args    []string // of its process
+	screen  string   // address of the officer's, with its token; "": none
+	dir     string   // of its data, its card; "" on a virtual board
+	twin    twin
 	sockets string      // folder of a virtual board's; "": none
 	key     chan string // gets the public key that a virtual board has made
 	log     *slog.Logger
@@ -509,6 +511,9 @@ func (d *Device) read(out io.Reader) {
 			d.ledger.RunEnded(d.ID, r.At) // of one that the board itself started again
 			d.ledger.RunBegan(ledger.Run{Device: d.ID, Began: r.At, Stream: r.Status.Stream, Boot: r.Status.Boot})
 		}
+		if r.Status != nil && !r.Began {
+			d.ledger.StreamBegan(d.ID, r.Status.Stream)
+		}
 		d.mu.Lock()
 		if r.Status != nil {
 			d.status, d.seen = r.Status, r.At
@@ -573,9 +578,12 @@ func (d *Device) close(giveUp <-chan struct{}) error {
 	}
 	d.closed = true
 	close(d.quit)
-	p := d.proc
-	d.proc = nil
+	p, second := d.proc, d.twin.proc
+	d.proc, d.twin.proc = nil, nil
 	d.mu.Unlock()
+	if second != nil {
+		second.ask(giveUp)
+	}
 	if p != nil {
 		p.ask(giveUp)
 		d.ledger.RunEnded(d.ID, mono.Now())

@@ -226,6 +226,9 @@ func (d *District) newDevice(ctx context.Context, id string, o Options, centreKe
 		return nil, "", err
 	}
 	dev.args = []string{"__device", "--config", path}
+	if err := dev.makeTwin(o.Data, w); err != nil {
+		return nil, "", err
+	}
 	return dev, hex.EncodeToString(key.Public().(ed25519.PublicKey)), nil
 }
 

@@ -145,7 +145,7 @@ func (e *Entries) run(device string, at time.Duration) *Run {
 // is not in the ledger.
 func (e *Entries) Captured(ev *Event) (time.Duration, bool) {
 	for i := range e.Runs {
-		if r := &e.Runs[i]; r.Device == ev.Device && r.Stream == ev.Stream && r.Boot == ev.Boot {
+		if r := &e.Runs[i]; r.Device == ev.Device && r.Boot == ev.Boot && (r.Stream == ev.Stream || slices.Contains(r.Later, ev.Stream)) {
 			return r.Began + ev.Mono, true
 		}
 	}

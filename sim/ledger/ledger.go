@@ -43,6 +43,7 @@ type Run struct {
 	Ended  time.Duration // 0: it runs still
 	Stream string        // of its spool; "" while unknown
 	Boot   uint64
+	Later  []string // streams that it began in its course
 }
 
 // A Link is a change of a device's way to the centre.
@@ -134,6 +135,20 @@ func (l *Ledger) RunBegan(r Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	add(l, &l.e.Runs, r)
+}
+
+// StreamBegan enters another stream of a device's newest run.
+func (l *Ledger) StreamBegan(device, stream string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.e.Runs) - 1; i >= 0; i-- {
+		if r := &l.e.Runs[i]; r.Device == device {
+			if r.Stream != stream && !slices.Contains(r.Later, stream) {
+				r.Later = append(slices.Clip(r.Later), stream)
+			}
+			return
+		}
+	}
 }
 
 // RunEnded enters the end of a device's newest run.

@@ -223,6 +223,8 @@ func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
 		dev.PowerCut()
 	case "power restore":
 		err = dev.PowerRestore()
+	case "twin start", "twin end":
+		err = dev.Twin(st.Do == "twin start")
 	case "drive":
 		speed := scenario.DefaultSpeed
 		if st.Speed != nil {

@@ -37,6 +37,8 @@ func verbs() map[string]rule {
 		"link black hole": {words("device"), nil},
 		"power cut":       {words("device"), nil},
 		"power restore":   {words("device"), nil},
+		"twin start":      {words("device"), nil},
+		"twin end":        {words("device"), nil},
 		"drive":           {words("device route"), words("speed")},
 		"park":            {words("device"), nil},
 		"lose fix":        {words("device"), nil},

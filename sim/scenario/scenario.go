@@ -58,6 +58,8 @@
 //	link black hole  device (or all)
 //	power cut        device (or all)
 //	power restore    device (or all)
+//	twin start       device
+//	twin end         device
 //	drive            device, route          speed: 12
 //	park             device
 //	lose fix         device
@@ -92,7 +94,9 @@
 // 5 s for it; code is real, false_alarm, test, drill, duplicate or unfounded.
 // link cut resets the device's connections and refuses new ones; in a link
 // black hole they stay open, new ones are accepted, and no byte passes either
-// way. centre kill is a SIGKILL of the centre's process, broker, database and
+// way. twin start copies the device's card as it is then and starts a second
+// device on the copy, with the same key, behind the same link, that has no
+// receiver and no reader and that nobody presses; twin end ends it. centre kill is a SIGKILL of the centre's process, broker, database and
 // desk; centre start starts it on the same data and addresses. Who kills the
 // centre starts it again: without it nothing can be judged.
 //
@@ -236,7 +240,7 @@ type Track struct {
 // A Step does one thing or expects one. Members that the file does not have are nil.
 type Step struct {
 	At     *Duration `yaml:"at" min:"0s" max:"24h"`
-	Do     string    `yaml:"do" oneof:"press|release|wire cut|wire short|wire mend|trip|restore|finger|link cut|link restore|link black hole|power cut|power restore|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
+	Do     string    `yaml:"do" oneof:"press|release|wire cut|wire short|wire mend|trip|restore|finger|link cut|link restore|link black hole|power cut|power restore|twin start|twin end|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
 	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|link|track|fault|all events stored"`
 
 	Device *string   `yaml:"device"`
