@@ -60,11 +60,11 @@ func (d *Device) Twin(runs bool) error {
 	return json.NewEncoder(p.stdin).Encode(child.Command{Start: true})
 }
 
-// makeTwin writes the configuration of a device's twin, which has neither a
-// receiver nor a reader: a serial port has one end.
+// makeTwin writes the configuration of a device's twin, which has no
+// receiver, reader and screen: a port has one end.
 func (d *Device) makeTwin(data string, w wiring) error {
 	spec := d.Spec
-	spec.GPS, spec.Fingers = false, nil
+	spec.GPS, spec.Fingers, spec.PINs = false, nil, nil
 	d.dir, w.data = w.data, w.data+".twin"
 	yaml, err := configuration(d.ID, spec, w)
 	if err != nil {

@@ -96,7 +96,7 @@
 // black hole they stay open, new ones are accepted, and no byte passes either
 // way. twin start copies the device's card as it is then and starts a second
 // device on the copy, with the same key, behind the same link, that has no
-// receiver and no reader and that nobody presses; twin end ends it. centre kill is a SIGKILL of the centre's process, broker, database and
+// receiver, reader or screen, and that nobody presses; twin end ends it. centre kill is a SIGKILL of the centre's process, broker, database and
 // desk; centre start starts it on the same data and addresses. Who kills the
 // centre starts it again: without it nothing can be judged.
 //
