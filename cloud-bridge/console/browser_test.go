@@ -76,6 +76,8 @@ type stage struct {
 	box   string
 
 	unlock func()
+	move   chan struct{} // closed: the large district's cars stand
+	moving sync.WaitGroup
 }
 
 func newStage(t *testing.T) *stage {
@@ -137,6 +139,24 @@ func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 		for range 3 {
 			world.fix("car-02", time.Minute, 30.0991, 103.1290, 45)
 		}
+	case "/scale": // a large district, whose cars move once a second until the next world
+		fleet := seedScale(world)
+		s.move = make(chan struct{})
+		s.moving.Go(func() {
+			tick := time.NewTicker(time.Second)
+			defer tick.Stop()
+			for {
+				select {
+				case <-s.move:
+					return
+				case <-tick.C:
+					fleet.move()
+				}
+			}
+		})
+	case "/rest":
+		close(s.move)
+		s.moving.Wait()
 	case "/lock":
 		s.unlock = world.lock()
 		_ = world.db.Writable(r.Context()) // as an event would find out

@@ -4,9 +4,10 @@ import { Refusal, follow, get } from "./api.js";
 import * as detail from "./detail.js";
 import * as strip from "./devices.js";
 import { $, typing } from "./dom.js";
+import * as filter from "./filter.js";
 import * as gaps from "./gaps.js";
 import * as map from "./map.js";
-import { devices, found, group, incidents, putDevice, putIncident, states } from "./model.js";
+import { devices, found, group, incidents, place, putDevice, putIncident, states } from "./model.js";
 import * as queue from "./queue.js";
 import * as sound from "./sound.js";
 import { boot, clock, now, setCentreClock, span, t, tickAll, tx } from "./text.js";
@@ -43,33 +44,50 @@ function operator() {
 
 const say = (text) => { $("say").textContent = text; };
 
-// Drawing. Many changes in one moment cost one drawing; what devices report, which is
-// often and never urgent, waits for a fifth of a second.
+// Drawing. Incidents are few and urgent: each change of one is drawn in the next frame.
+// Devices can be thousands that report all the time: they are drawn once a second.
 
-let due = null;
+let frame = null, due = null;
 function changed() {
-  clearTimeout(due);
-  due = null;
+  frame ??= requestAnimationFrame(drawIncidents);
+  // A page that is not in sight gets no frames, and its title must tell all the same.
+  if (document.hidden) title();
+}
+
+function drawIncidents() {
+  frame = null;
   queue.draw(selected, choose);
   detail.draw(selected);
   gaps.draw(device);
-  strip.draw(device, chooseDevice);
   map.draw(selected);
   title();
+  changedLater();
 }
 
 function changedLater() {
-  due ??= setTimeout(changed, 200);
+  due ??= setTimeout(drawDevices, 1000);
 }
+
+function drawDevices() {
+  clearTimeout(due);
+  due = null;
+  strip.draw(device, chooseDevice);
+  map.draw(selected);
+  map.track(device ?? incidents.get(selected)?.dispatched?.unit ?? null);
+}
+
+filter.setUp(() => {
+  changed();
+  drawDevices();
+});
 
 function choose(id) {
   selected = id;
   device = null;
-  history.replaceState(null, "", id ? "#incident=" + id : location.pathname + location.search);
+  history.replaceState(null, "", location.pathname + location.search + (id ? "#incident=" + id : ""));
   document.documentElement.classList.toggle("chosen", !!id);
-  changed();
-  const incident = incidents.get(id);
-  if (incident) map.show(incident);
+  drawIncidents();
+  map.show(incidents.get(id)?.position);
 }
 
 // chooseDevice shows a device's report until an incident is chosen: by a person, or by
@@ -79,7 +97,9 @@ function chooseDevice(id) {
   device = id;
   history.replaceState(null, "", "#device=" + id);
   document.documentElement.classList.add("chosen");
-  changed();
+  drawIncidents();
+  drawDevices();
+  if (devices.has(id)) map.show(place(devices.get(id)));
 }
 
 function title() {
@@ -198,7 +218,8 @@ async function fetchAll() {
     if (device) gaps.changed(device);
     if (first) chooseFirst();
     for (const i of group("open")) if (!before.has(i.id)) arrived(i);
-    changed();
+    drawIncidents();
+    drawDevices();
     drawLink();
   } catch (e) {
     if (!(e instanceof Refusal)) throw e;
@@ -268,13 +289,16 @@ follow({
 
 document.addEventListener("keydown", (e) => {
   if (typing() || e.ctrlKey || e.metaKey || e.altKey) return;
-  const order = states.flatMap((s) => group(s)).map((i) => i.id);
+  const order = states.flatMap((s) => group(s)).filter(filter.incident).map((i) => i.id);
   const move = (by) => {
     const to = order[Math.min(order.length - 1, Math.max(0, order.indexOf(selected) + by))];
     if (to) choose(to);
     document.querySelector('.card[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
   };
-  const keys = { j: () => move(1), k: () => move(-1), a: () => detail.press("acknowledge"), d: () => detail.press("dispatch"), c: () => detail.press("close") };
+  const keys = {
+    j: () => move(1), k: () => move(-1), "/": () => $("filter-q").focus(), m: () => map.focus(),
+    a: () => detail.press("acknowledge"), d: () => detail.press("dispatch"), c: () => detail.press("close"),
+  };
   const act = keys[e.key.toLowerCase()];
   if (act) {
     e.preventDefault();
@@ -313,10 +337,10 @@ setInterval(() => {
   warn();
   // The centre was updated: so is the page, once nobody is in the middle of something.
   if (outdated && !typing() && !detail.unfinished()) location.reload();
-  if (++seconds % 5 === 0) changed(); // What was live may have grown old.
+  if (++seconds % 5 === 0) changed(); // What was live may have grown old; devices follow.
 }, 1000);
 
 setCentreClock(boot.time);
 detail.setUp(operator, changed);
 drawLink();
-map.start({ assets: boot.assets, built: boot.map_built, styleURL: boot.map_style, onchoose: choose });
+map.start({ assets: boot.assets, built: boot.map_built, styleURL: boot.map_style, onincident: choose, ondevice: chooseDevice });

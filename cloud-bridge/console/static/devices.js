@@ -1,6 +1,8 @@
-// The strip of devices: what each was last heard of, and what is wrong with it.
+// The board of devices: what each was last heard of, and what is wrong with it. There can
+// be thousands; only the rows in sight are in the page.
 
 import { $, h, keyed } from "./dom.js";
+import * as filter from "./filter.js";
 import { devices, fixState, heardState } from "./model.js";
 import { clock, span, t, ticking, tx } from "./text.js";
 
@@ -22,38 +24,76 @@ function gapCell(d) {
   return h("td", { class: lost || wrong ? "bad" : parts.length ? "doubt" : "dim", title: lines.join("\n") }, parts.join(t("list.comma")) || "0");
 }
 
-// draw brings the strip up to date. choose(id) is called when a device is picked.
+const rowHeight = 31; // px, as the style sheet fixes it
+const spare = 8; // rows above and below those in sight
+
+let list = []; // what the filter leaves, in order
+let selectedID = null, chooser = () => {};
+
+// draw brings the board up to date. choose(id) is called when a device is picked.
 export function draw(selected, choose) {
-  const list = [...devices.values()].sort((a, b) => trouble(b) - trouble(a) || a.id.localeCompare(b.id));
-  keyed($("device-rows"), list.map((d) => d.id), newRow(choose), (row, id) => {
-    const d = devices.get(id);
-    const heard = heardState(d), fix = fixState(d);
-    row.className = "heard-" + heard;
-    if (id === selected) row.setAttribute("aria-current", "true");
-    else row.removeAttribute("aria-current");
-    const head = row.firstElementChild;
-    const [mark, button] = head.children;
-    mark.className = "lg " + (d.kind === "patrol-car" ? "car" : "box") + (heard === "ok" ? "" : " old");
-    mark.title = tx("device_kind", d.kind);
-    const [name, code] = button.children;
-    if (name.textContent !== (d.name || d.id)) name.textContent = d.name || d.id;
-    if (code.textContent !== d.id) code.textContent = d.id;
-    row.replaceChildren(
-      head,
-      h("td", { class: "heard" }, d.last_heard ? ticking(Date.parse(d.last_heard), "heard." + heard) : t("heard.never")),
-      h("td", { class: d.faults.length ? "bad" : "dim", title: d.faults.map((f) => `${f.code} · ${clock(f.since)} · ${f.detail}`).join("\n") },
-        d.faults.length ? d.faults.map((f) => faultName(f.code)).join(t("list.comma")) : t("fault.none")),
-      gapCell(d),
-      h("td", { class: "fix-" + fix }, fix === "none" ? (d.position ? t("fix.surveyed") : t("fix.none")) : ticking(Date.parse(d.last_fix.time), "fix." + fix)),
-      h("td", { class: "num", title: d.queue ? t("queue.lanes", d.queue) : null }, d.queue ? `${d.queue.alarm} · ${d.queue.duty} · ${d.queue.track}` : "–"),
-      h("td", {}, d.officer ? h("bdi", {}, d.officer) : h("span", { class: "dim" }, "–")),
-      h("td", { class: "dim" }, d.firmware || "–"),
-    );
+  selectedID = selected;
+  chooser = choose;
+  const all = [...devices.values()];
+  list = all.filter(filter.device).map((d) => [trouble(d), d]).sort(([a, x], [b, y]) => b - a || (x.id < y.id ? -1 : 1)).map(([, d]) => d);
+  const count = { ok: 0, late: 0, silent: 0, never: 0, unsure: 0 };
+  let faults = 0;
+  for (const d of all) {
+    count[heardState(d)]++;
+    if (d.faults.length) faults++;
+  }
+  const summary = t("devices.summary", { n: all.length, silent: count.silent + count.late, never: count.never, faults });
+  $("devices-summary").textContent = summary + (list.length < all.length ? t("devices.shown", { n: list.length }) : "");
+  drawRows();
+}
+
+$("devices-scroll").addEventListener("scroll", () => requestAnimationFrame(drawRows), { passive: true });
+
+function drawRows() {
+  const scroll = $("devices-scroll");
+  const first = Math.max(0, Math.floor(scroll.scrollTop / rowHeight) - spare);
+  const last = Math.min(list.length, Math.ceil((scroll.scrollTop + (scroll.clientHeight || 400)) / rowHeight) + spare);
+  let shown = list.slice(first, last);
+  // A row that has the focus stays, wherever it has got to.
+  const focused = document.activeElement?.closest("#device-rows tr")?.dataset.key;
+  if (focused && !shown.some((d) => d.id === focused)) {
+    const at = list.findIndex((d) => d.id === focused);
+    if (at >= 0) shown = at < first ? [list[at], ...shown] : [...shown, list[at]];
+  }
+  $("device-rows").parentElement.setAttribute("aria-rowcount", list.length + 1);
+  $("rows-before").style.height = `${Math.min(first, list.length) * rowHeight}px`;
+  $("rows-after").style.height = `${Math.max(0, list.length - last) * rowHeight}px`;
+  const index = new Map(shown.map((d) => [d.id, 0]));
+  for (let n = first; n < last; n++) index.set(list[n].id, n + 2);
+  keyed($("device-rows"), shown.map((d) => d.id), newRow((id) => chooser(id)), (row, id) => {
+    if (index.get(id)) row.setAttribute("aria-rowindex", index.get(id));
+    drawRow(row, devices.get(id));
   });
-  const count = (state) => list.filter((d) => heardState(d) === state).length;
-  $("devices-summary").textContent = t("devices.summary", {
-    n: list.length, silent: count("silent") + count("late"), never: count("never"), faults: list.filter((d) => d.faults.length).length,
-  });
+}
+
+function drawRow(row, d) {
+  const heard = heardState(d), fix = fixState(d);
+  row.className = "heard-" + heard;
+  if (d.id === selectedID) row.setAttribute("aria-current", "true");
+  else row.removeAttribute("aria-current");
+  const head = row.firstElementChild;
+  const [mark, button] = head.children;
+  mark.className = "lg " + (d.kind === "alarm-box" ? "box" : "car") + (heard === "ok" ? "" : " old");
+  mark.title = tx("device_kind", d.kind);
+  const [name, code] = button.children;
+  if (name.textContent !== (d.name || d.id)) name.textContent = d.name || d.id;
+  if (code.textContent !== d.id) code.textContent = d.id;
+  row.replaceChildren(
+    head,
+    h("td", { class: "heard" }, d.last_heard ? ticking(Date.parse(d.last_heard), "heard." + heard) : t("heard.never")),
+    h("td", { class: d.faults.length ? "bad" : "dim", title: d.faults.map((f) => `${f.code} · ${clock(f.since)} · ${f.detail}`).join("\n") },
+      d.faults.length ? d.faults.map((f) => faultName(f.code)).join(t("list.comma")) : t("fault.none")),
+    gapCell(d),
+    h("td", { class: "fix-" + fix }, fix === "none" ? (d.position ? t("fix.surveyed") : t("fix.none")) : ticking(Date.parse(d.last_fix.time), "fix." + fix)),
+    h("td", { class: "num", title: d.queue ? t("queue.lanes", d.queue) : null }, d.queue ? `${d.queue.alarm} · ${d.queue.duty} · ${d.queue.track}` : "–"),
+    h("td", {}, d.officer ? h("bdi", {}, d.officer) : h("span", { class: "dim" }, "–")),
+    h("td", { class: "dim" }, d.firmware || "–"),
+  );
 }
 
 // newRow makes a row whose head stays, so that the focus does.

@@ -1,11 +1,18 @@
 // The live map. It is a help, not a condition: where WebGL or the built assets are
 // missing the rest of the page works and says so.
+//
+// Boxes are many and stand still, cars are few and move: each has a source of its own, and
+// of the boxes only those that look different now are sent to the library's worker.
 
+import { Refusal, get } from "./api.js";
 import { $ } from "./dom.js";
 import { devices, fixState, heardState, incidents, place } from "./model.js";
 import { now, span, t, tx } from "./text.js";
 
-let map = null, ready = false, fitted = false, font = null, choose = () => {};
+let map = null, ready = false, fitted = false, font = null, onIncident = () => {}, onDevice = () => {};
+
+// Above so many boxes their names are drawn only from a zoom on at which few are in sight.
+const crowd = 300, crowdZoom = 13;
 
 const colour = {
   ground: "#10171f", line: "#1d2936", lineText: "#5d7186",
@@ -13,10 +20,11 @@ const colour = {
   open: "#ff6b57", acknowledged: "#f0b429", dispatched: "#58a6ff", drill: "#b794f6", text: "#dbe4ee", halo: "#0b1016",
 };
 
-// start loads the library and draws; onchoose(id) is called when an incident is picked.
-// styleURL is empty for the built-in backdrop.
-export async function start({ assets, built, styleURL, onchoose }) {
-  choose = onchoose;
+// start loads the library and draws; onincident(id) and ondevice(id) are called when one is
+// picked. styleURL is empty for the built-in backdrop.
+export async function start({ assets, built, styleURL, onincident, ondevice }) {
+  onIncident = onincident;
+  onDevice = ondevice;
   if (!built) return note("map.not_built");
   if (!document.createElement("canvas").getContext("webgl2")) return note("map.no_webgl");
   let library;
@@ -89,7 +97,8 @@ function addLayers(builtIn) {
       paint: { "text-color": ["get", "ink"], "text-halo-color": colour.halo, "text-halo-width": 1.5, ...more.paint },
     });
   };
-  for (const id of ["devices", "incidents"]) map.addSource(id, { type: "geojson", data: collection([]) });
+  for (const id of ["cars", "incidents", "track"]) map.addSource(id, { type: "geojson", data: collection([]) });
+  map.addSource("boxes", { type: "geojson", data: collection([]), promoteId: "id" });
   if (builtIn) {
     map.addSource("graticule-text", { type: "geojson", data: collection([]) });
     label("graticule-text", "graticule-text", { layout: { "text-size": 10, "text-anchor": "bottom-left", "text-offset": [0.3, -0.1] } });
@@ -98,25 +107,36 @@ function addLayers(builtIn) {
   }
   for (const [name, filled] of [["car", true], ["car-old", false]]) map.addImage(name, arrow(filled), { sdf: false, pixelRatio: 2 });
   map.addLayer({
+    id: "track", type: "line", source: "track", layout: { "line-cap": "round", "line-join": "round" },
+    paint: { "line-color": colour.car, "line-width": 2.5, "line-opacity": 0.65 },
+  });
+  map.addLayer({
     id: "rings", type: "circle", source: "incidents",
     paint: { "circle-radius": ["case", ["get", "selected"], 20, 15], "circle-color": ["get", "ink"], "circle-opacity": 0.18, "circle-stroke-color": ["get", "ink"], "circle-stroke-width": ["case", ["get", "selected"], 3, 1.5] },
   });
   map.addLayer({
-    id: "boxes", type: "circle", source: "devices", filter: ["==", ["get", "kind"], "alarm-box"],
-    paint: { "circle-radius": 5, "circle-color": ["get", "fill"], "circle-stroke-color": ["get", "ink"], "circle-stroke-width": 1.5 },
+    id: "boxes", type: "circle", source: "boxes",
+    paint: { "circle-radius": ["interpolate", ["linear"], ["zoom"], 8, 2.5, 13, 5], "circle-color": ["get", "fill"], "circle-stroke-color": ["get", "ink"], "circle-stroke-width": 1.5 },
   });
   map.addLayer({
-    id: "cars", type: "symbol", source: "devices", filter: ["==", ["get", "kind"], "patrol-car"],
+    id: "cars", type: "symbol", source: "cars",
     layout: { "icon-image": ["get", "icon"], "icon-rotate": ["get", "course"], "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true },
   });
   map.addLayer({
     id: "hearts", type: "circle", source: "incidents",
     paint: { "circle-radius": 6, "circle-color": ["get", "ink"], "circle-stroke-color": colour.halo, "circle-stroke-width": 2 },
   });
-  label("device-names", "devices", { layout: { "text-variable-anchor": ["top", "right", "left", "bottom"], "text-radial-offset": ["get", "off"], "text-justify": "auto" } });
+  const names = { "text-variable-anchor": ["top", "right", "left", "bottom"], "text-radial-offset": ["get", "off"], "text-justify": "auto" };
+  label("box-names", "boxes", { layout: names });
+  label("car-names", "cars", { layout: names });
   label("incident-names", "incidents", { layout: { "text-anchor": "bottom", "text-offset": [0, -1.5], "text-size": 13, "text-allow-overlap": true } });
-  for (const layer of ["rings", "hearts"]) {
-    map.on("click", layer, (e) => choose(e.features[0].properties.id));
+  for (const [layer, pick] of [["boxes", onDevice], ["cars", onDevice], ["rings", onIncident], ["hearts", onIncident]]) {
+    map.on("click", layer, (e) => {
+      if (e.originalEvent.picked) return; // by what lies above
+      e.originalEvent.picked = true;
+      const above = map.queryRenderedFeatures(e.point, { layers: ["hearts", "rings"] })[0];
+      above ? onIncident(above.properties.id) : pick(e.features[0].properties.id);
+    });
     map.on("mouseenter", layer, () => { map.getCanvas().style.cursor = "pointer"; });
     map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; });
   }
@@ -145,54 +165,96 @@ function arrow(filled) {
 
 let selected = null;
 
-// draw brings the map up to what is known now.
+// draw brings the map up to what is known now, with an incident chosen, or none.
 export function draw(id = selected) {
   selected = id;
   if (!ready) return;
-  const things = [];
-  const near = new Set([...incidents.values()].filter((i) => i.state !== "closed" || i.id === selected).map((i) => i.device));
-  for (const d of devices.values()) {
-    const at = place(d);
-    if (!at) continue;
-    const off = near.has(d.id) ? 1.7 : 0.9; // The label keeps clear of an incident's ring.
-    if (d.kind === "patrol-car") {
-      const fix = fixState(d), fresh = fix === "live" || fix === "recent";
-      const age = fix === "none" ? t("unit.no_fix") : t("map.age", { span: span(now() - Date.parse(d.last_fix.time)) });
-      things.push(point(at, {
-        kind: d.kind, off, icon: fresh ? "car" : "car-old", course: d.last_fix?.track ?? 0,
-        label: (d.name || d.id) + (fix === "live" ? "" : "\n" + age), ink: { live: colour.text, recent: colour.carRecent }[fix] ?? colour.carOld,
-      }));
-    } else {
-      const heard = heardState(d) === "ok";
-      things.push(point(at, { kind: d.kind, off, label: d.name || d.id, ink: heard ? colour.box : colour.boxOld, fill: heard ? "#22374d" : colour.ground }));
-    }
-  }
+  const alarmed = new Set();
   const alarms = [];
   for (const i of incidents.values()) {
-    if (!i.position || (i.state === "closed" && i.id !== selected)) continue;
-    const ink = i.state === "closed" ? colour.boxOld : i.drill ? colour.drill : colour[i.state];
+    if (i.state === "closed" && i.id !== selected) continue;
+    alarmed.add(i.device);
+    if (!i.position) continue;
+    const ink = i.state === "closed" ? colour.boxOld : i.drill ? colour.drill : colour[i.state] ?? colour.dispatched;
     alarms.push(point(i.position, { id: i.id, selected: i.id === selected, ink, label: tx("kind", i.kind) }));
   }
-  map.getSource("devices").setData(collection(things));
   map.getSource("incidents").setData(collection(alarms));
-  if (!fitted && things.length) fit([...things, ...alarms]);
+  const cars = [];
+  for (const d of devices.values()) if (d.kind !== "alarm-box") cars.push(...car(d, alarmed));
+  map.getSource("cars").setData(collection(cars));
+  drawBoxes(alarmed);
+  if (!fitted && (cars.length || drawn.size)) fit();
 }
 
-function fit(features) {
+function car(d, alarmed) {
+  const at = place(d);
+  if (!at) return [];
+  const fix = fixState(d), fresh = fix === "live" || fix === "recent";
+  const age = fix === "none" ? t("unit.no_fix") : t("map.age", { span: span(now() - Date.parse(d.last_fix.time)) });
+  return [point(at, {
+    id: d.id, off: alarmed.has(d.id) ? 1.7 : 0.9, icon: fresh ? "car" : "car-old", course: d.last_fix?.track ?? 0,
+    label: (d.name || d.id) + (fix === "live" ? "" : "\n" + age), ink: { live: colour.text, recent: colour.carRecent }[fix] ?? colour.carOld,
+  })];
+}
+
+const drawn = new Map(); // boxes: id → what they look like on the map
+
+function drawBoxes(alarmed) {
+  const add = [], remove = new Set(drawn.keys());
+  for (const d of devices.values()) {
+    if (d.kind !== "alarm-box") continue;
+    const at = place(d);
+    if (!at) continue;
+    remove.delete(d.id);
+    const ok = heardState(d) === "ok", off = alarmed.has(d.id) ? 1.7 : 0.9; // The label keeps clear of an incident's ring.
+    const look = `${at.lat} ${at.lon} ${ok} ${off} ${d.faults.length > 0} ${d.name}`;
+    if (drawn.get(d.id) === look) continue;
+    drawn.set(d.id, look);
+    add.push(point(at, {
+      id: d.id, off, label: d.name || d.id, ink: ok ? (d.faults.length ? colour.carRecent : colour.box) : colour.boxOld, fill: ok ? "#22374d" : colour.ground,
+    }));
+  }
+  for (const id of remove) drawn.delete(id);
+  if (!add.length && !remove.size) return;
+  map.getSource("boxes").updateData({ add, remove: [...remove] });
+  if (font) map.setLayerZoomRange("box-names", drawn.size > crowd ? crowdZoom : 0, 24);
+}
+
+// track draws where a device was in the last hour, or nothing for null.
+let followed = null, asked = 0;
+export async function track(id) {
+  if (!ready || (id === followed && Date.now() - asked < 15_000)) return;
+  if (id !== followed) map.getSource("track").setData(collection([]));
+  followed = id;
+  asked = Date.now();
+  if (!id) return;
+  try {
+    const answer = await get(`/devices/${encodeURIComponent(id)}/track`);
+    if (followed === id) map.getSource("track").setData(answer);
+  } catch (e) {
+    if (!(e instanceof Refusal)) throw e;
+    // The next look will bring it.
+  }
+}
+
+function fit() {
   fitted = true;
-  const lons = features.map((f) => f.geometry.coordinates[0]), lats = features.map((f) => f.geometry.coordinates[1]);
+  const places = [...[...devices.values()].map(place), ...[...incidents.values()].map((i) => i.position)].filter(Boolean);
+  const lons = places.map((p) => p.lon), lats = places.map((p) => p.lat);
   map.fitBounds([[Math.min(...lons), Math.min(...lats)], [Math.max(...lons), Math.max(...lats)]], { padding: 60, maxZoom: 15, animate: false });
 }
 
-// show moves the map to an incident, if it is not in sight already.
-export function show(incident) {
-  draw(incident.id);
-  if (!ready || !incident.position) return;
-  const at = [incident.position.lon, incident.position.lat];
-  if (!map.getBounds().contains(at)) map.easeTo({ center: at, essential: false });
+// show moves the map to a place, if it is not in sight already.
+export function show(at) {
+  if (!ready || !at) return;
+  const to = [at.lon, at.lat];
+  if (!map.getBounds().contains(to)) map.easeTo({ center: to, essential: false });
 }
 
 export const resize = () => map?.resize();
+
+// focus gives the map the keyboard: arrows move it, + and - change its scale.
+export const focus = () => map?.getCanvas().focus();
 
 // drawGraticule lays lines of latitude and longitude over what is in sight, at the
 // finest round step that leaves them well apart.

@@ -1,6 +1,7 @@
 // The list of incidents.
 
 import { $, h, keyed } from "./dom.js";
+import * as filter from "./filter.js";
 import { clockAhead, devices, found, group, incidents, mark, pressKnown, roughly, since, states } from "./model.js";
 import { clock, span, t, ticking, tx, within } from "./text.js";
 
@@ -50,8 +51,10 @@ function standing(i) {
 
 // draw brings the list up to date. choose(id) is called when one is picked.
 export function draw(selected, choose) {
+  let hidden = 0;
   for (const state of states) {
-    const list = group(state);
+    const all = group(state), list = all.filter(filter.incident);
+    if (state === "open") hidden = all.length - list.length;
     const section = document.querySelector(`[data-group="${state}"]`);
     section.hidden = list.length === 0;
     const count = section.querySelector(".count");
@@ -75,13 +78,20 @@ export function draw(selected, choose) {
         );
       });
   }
-  const empty = incidents.size === 0;
+  const empty = !document.querySelector("#queue .card");
   $("queue-empty").hidden = !empty;
+  if (ready) $("queue-empty").textContent = incidents.size ? t("queue.none_shown") : t("queue.empty");
+  // A filter is no reason to overlook an alarm.
+  $("filter-note").hidden = !filter.active();
+  $("filter-hides").textContent = hidden ? t("filter.hides_open", { n: hidden }) : t("filter.on");
+  $("filter-note").classList.toggle("hides", hidden > 0);
+  filter.options("kind", [...new Set([...incidents.values()].filter((i) => !found(i)).map((i) => i.kind))].sort().map((k) => [k, tx("kind", k)]).concat([["found", t("filter.found")]]));
   const open = group("open").length;
   $("tab-count").hidden = open === 0;
   $("tab-count").textContent = open;
 }
 
-export const loaded = () => { $("queue-empty").textContent = t("queue.empty"); };
+let ready = false;
+export const loaded = () => { ready = true; };
 
 export const kindClass = (kind) => (["panic", "fire", "medical", "duress"].includes(kind) ? kind : "other");
