@@ -17,7 +17,8 @@ import (
 
 // Why a disk is refused; a [*Refusal] wraps one of these.
 var (
-	ErrNotBlock  = errors.New("is no disk")                      // a file, a terminal, nothing
+	ErrMissing   = errors.New("is not there")
+	ErrNotBlock  = errors.New("is no disk")                      // a file, a terminal
 	ErrPartition = errors.New("is a part of a disk, not a disk") // detail: the disk
 	ErrMounted   = errors.New("is mounted")                      // detail: where
 	ErrSystem    = errors.New("holds the running system")        // detail: where
@@ -77,13 +78,13 @@ func (h Host) Inspect(path string, image os.FileInfo) (*Disk, error) {
 	d := &Disk{Path: path}
 	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, d.refuse(ErrNotBlock, "there is nothing of that name")
+		return nil, d.refuse(ErrMissing, "")
 	}
 	if err != nil {
 		return nil, err
 	}
 	if st.Mode()&fs.ModeDevice == 0 || st.Mode()&fs.ModeCharDevice != 0 {
-		return nil, d.refuse(ErrNotBlock, st.Mode().Type().String())
+		return nil, d.refuse(ErrNotBlock, "")
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {

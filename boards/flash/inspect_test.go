@@ -155,9 +155,9 @@ func TestNotADisk(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{file, filepath.Dir(file), os.DevNull, "/no/such/thing"} {
+	for path, why := range map[string]error{file: ErrNotBlock, filepath.Dir(file): ErrNotBlock, os.DevNull: ErrNotBlock, file + "x": ErrMissing} {
 		var r *Refusal
-		if _, err := Linux.Inspect(path, info(1)); !errors.Is(err, ErrNotBlock) || !errors.As(err, &r) || r.Path != path {
+		if _, err := Linux.Inspect(path, info(1)); !errors.Is(err, why) || !errors.As(err, &r) || r.Path != path {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
