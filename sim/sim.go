@@ -28,6 +28,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fengsui/fengsui/boards/image"
 	"github.com/fengsui/fengsui/boards/strictyaml"
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
 	"github.com/fengsui/fengsui/firmware/spool"
@@ -43,6 +44,7 @@ const usage = `usage: sim COMMAND
       --sim-addr HOST:PORT    the simulator's own page and API (127.0.0.1:8081)
       --data DIR              keep everything there (default: a new folder, removed at the end)
       --district FILE         other devices: a YAML file with devices, as in a scenario
+      --virtual-board         one more box: a whole board in QEMU, which runs the very image (wants the source)
   run SCENARIO.yaml         play a scenario; exit 0 only if all that it expects holds
       --report FILE           write what came of it as JSON
       --desk-addr HOST:PORT   where the desk listens meanwhile (a free port of 127.0.0.1)
@@ -116,6 +118,18 @@ func Run(ctx context.Context, version string, args []string, stdin io.Reader, st
 		return 2
 	}
 	return 1
+}
+
+// imager builds images of virtual boards from the source that this program is
+// run in.
+func imager(version string) district.Imager {
+	return func(ctx context.Context, board string, config []byte, out string) error {
+		source, err := image.FindSource(".")
+		if err != nil {
+			return err
+		}
+		return image.Build(ctx, image.Options{Board: board, Config: config, Source: source, Version: version, Out: out})
+	}
 }
 
 func centre(version string) child.Main {
@@ -235,7 +249,7 @@ func startDistrict(ctx context.Context, o district.Options, version string, std 
 	if err != nil {
 		return nil, err
 	}
-	o.Centre, o.Starter = centre(version), starter
+	o.Centre, o.Starter, o.Image = centre(version), starter, imager(version)
 	o.Log = slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return district.Start(ctx, o)
 }

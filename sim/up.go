@@ -9,9 +9,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/fengsui/fengsui/boards/image"
 	"github.com/fengsui/fengsui/sim/district"
 	"github.com/fengsui/fengsui/sim/panel"
 	"github.com/fengsui/fengsui/sim/scenario"
+	"github.com/fengsui/fengsui/sim/virtboard"
 )
 
 // keep is how many entries of a kind a running demonstration remembers.
@@ -19,11 +21,13 @@ const keep = 20_000
 
 func up(ctx context.Context, version string, args []string, std streams) (err error) {
 	var deskAddr, simAddr, data, file string
+	var virtual bool
 	rest, err := parse(args, func(f *flag.FlagSet) {
 		f.StringVar(&deskAddr, "desk-addr", "127.0.0.1:8080", "")
 		f.StringVar(&simAddr, "sim-addr", "127.0.0.1:8081", "")
 		f.StringVar(&data, "data", "", "")
 		f.StringVar(&file, "district", "", "")
+		f.BoolVar(&virtual, "virtual-board", false, "")
 	})
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%w: unexpected argument %q", errUsage, rest[0])
@@ -41,6 +45,11 @@ func up(ctx context.Context, version string, args []string, std streams) (err er
 	}
 	if err != nil {
 		return err
+	}
+	if virtual {
+		if err := addBoard(devices); err != nil {
+			return err
+		}
 	}
 	if err := free("desk-addr", deskAddr); err != nil {
 		return err
@@ -97,6 +106,27 @@ func up(ctx context.Context, version string, args []string, std streams) (err er
 	case err := <-served:
 		return fmt.Errorf("the simulator's page: %w", err)
 	}
+}
+
+// virtualBox is the id of the box that --virtual-board adds.
+const virtualBox = "box-virt"
+
+// addBoard adds a virtual board to a district.
+func addBoard(devices map[string]scenario.Device) error {
+	if err := virtboard.Available(); err != nil {
+		return fmt.Errorf("--virtual-board: %w", err)
+	}
+	if _, err := image.FindSource("."); err != nil {
+		return fmt.Errorf("--virtual-board: %w", err)
+	}
+	if _, ok := devices[virtualBox]; ok {
+		return fmt.Errorf("--virtual-board: the district has a %s of its own", virtualBox)
+	}
+	devices[virtualBox] = scenario.Device{
+		Kind: "alarm-box", Board: "virt", Name: "虚拟板 (QEMU)", Siren: true,
+		Buttons: map[string]scenario.Button{"panic": {Kind: "panic"}, "fire": {Kind: "fire"}, "medical": {Kind: "medical"}},
+	}
+	return nil
 }
 
 // interrupted makes an interruption no error.

@@ -39,7 +39,7 @@ const (
 	// dump is how long a hung program has to write where its goroutines stand.
 	dump = 2 * time.Second
 	// dieLimit is how long one may take to die that was killed.
-	dieLimit = 10 * time.Second
+	dieLimit = 5 * time.Second
 )
 
 // WasVariable is the environment's word to the firmware of its run before:

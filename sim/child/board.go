@@ -60,12 +60,18 @@ func board(ctx context.Context, card string, o virtboard.Options, stdin io.Reade
 	}
 	console := &console{tell: out.tell, out: stderr}
 	o.Console = console
+	o.Event = func(name string) {
+		fmt.Fprintf(stderr, "\n[QEMU: %s]\n", name)
+		if name == "WATCHDOG" { // the emulator resets the card, and waits for what that was asked
+			o.Disk.Release()
+		}
+	}
 	m, err := virtboard.Start(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer m.PowerCut()
-	go func() { cancel(press(ctx, m, commands)) }()
+	go func() { cancel(obeyBoard(ctx, m, o.Disk, commands)) }()
 	select {
 	case <-ctx.Done():
 	case <-m.Exited():
@@ -106,12 +112,20 @@ func found(commands *json.Decoder) ([]int, error) {
 // supply here: the controller has no pulls.
 func pressed(d line.Drive) bool { return d == line.Low }
 
-// press carries out trains until the input ends, which is no error.
-func press(ctx context.Context, m *virtboard.Machine, commands *json.Decoder) error {
+// obeyBoard carries out commands until the input ends, which is no error.
+func obeyBoard(ctx context.Context, m *virtboard.Machine, disk *virtboard.Disk, commands *json.Decoder) error {
 	for {
 		var c Command
 		if err := commands.Decode(&c); err != nil {
 			return errInputEnded
+		}
+		switch c.Disk {
+		case "block":
+			disk.Block()
+			continue
+		case "release":
+			disk.Release()
+			continue
 		}
 		n, err := virtboard.LineNumber(c.Line)
 		if err != nil {

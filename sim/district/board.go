@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/virtboard"
 )
 
@@ -25,6 +26,25 @@ const (
 
 // ErrBoard means that a virtual board does not start; its log says why.
 var ErrBoard = errors.New("the virtual board does not start")
+
+// BlockCard lets the card of a virtual board answer nothing any more, as a card
+// does that hangs, or lets it answer again. Its watchdog lets it answer as well.
+func (d *Device) BlockCard(blocked bool) error {
+	if !d.Spec.Virtual() {
+		return fmt.Errorf("%w: %s has no card", ErrNoPart, d.ID)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	word := "release"
+	if blocked {
+		word = "block"
+	}
+	d.send(child.Command{Disk: word})
+	return nil
+}
 
 // makeBoard builds a virtual board's image, writes its card, gives it power and
 // waits for the key that it makes at its first start, or has made before.

@@ -23,9 +23,10 @@ type Disk struct {
 	file *os.File
 	size int64
 
-	mu    sync.Mutex
-	cache map[int64]*[block]byte // written, not flushed; by number
-	conns sync.WaitGroup
+	mu      sync.Mutex
+	cache   map[int64]*[block]byte // written, not flushed; by number
+	blocked chan struct{}          // closed when the card answers again; nil: it does
+	conns   sync.WaitGroup
 }
 
 const block = 4096
@@ -106,9 +107,41 @@ func (d *Disk) Close() error {
 	return d.file.Close()
 }
 
+// Block lets the card answer nothing any more, as a card does that hangs, until
+// Release.
+func (d *Disk) Block() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.blocked == nil {
+		d.blocked = make(chan struct{})
+	}
+}
+
+// Release lets a card that was blocked answer, what it was asked meanwhile first.
+func (d *Disk) Release() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.blocked != nil {
+		close(d.blocked)
+		d.blocked = nil
+	}
+}
+
+// pass returns when the card answers.
+func (d *Disk) pass() {
+	d.mu.Lock()
+	blocked := d.blocked
+	d.mu.Unlock()
+	if blocked != nil {
+		<-blocked
+	}
+}
+
 // Drop loses what was written and not flushed, as a power cut does, and returns
-// how many bytes that were. No machine may use the disk.
+// how many bytes that were. No machine may use the disk. A card that was blocked
+// is not any more.
 func (d *Disk) Drop() int {
+	d.Release()
 	d.conns.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -245,6 +278,7 @@ func (d *Disk) talk(c net.Conn) error {
 		answer := append(be.AppendUint32(nil, nbdDone), 0, 0, 0, 0)
 		answer = append(answer, cookie...)
 		fail := func(code uint32) { be.PutUint32(answer[4:], code) }
+		d.pass()
 		switch command {
 		case cmdDisconnect:
 			return nil

@@ -1,18 +1,31 @@
 package virtboard_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/fengsui/fengsui/boards/image"
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
 	"github.com/fengsui/fengsui/sim"
+	"github.com/fengsui/fengsui/sim/desk"
 	"github.com/fengsui/fengsui/sim/district"
 	"github.com/fengsui/fengsui/sim/lampwatch"
+	"github.com/fengsui/fengsui/sim/link"
+	"github.com/fengsui/fengsui/sim/mono"
 	"github.com/fengsui/fengsui/sim/scenario"
 	"github.com/fengsui/fengsui/sim/virtboard"
 )
@@ -21,7 +34,15 @@ func TestMain(m *testing.M) {
 	if sim.IsChild(os.Args[1:]) {
 		os.Exit(sim.Run(context.Background(), "test", os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	// The boards mostly wait: four at a time keep two processors half idle.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	if firmware.path != "" {
+		_ = os.RemoveAll(filepath.Dir(firmware.path))
+	}
+	os.Exit(code)
 }
 
 // need skips a test, aloud, where the board cannot run; where CI=true it fails.
@@ -38,7 +59,7 @@ func need(t *testing.T) {
 }
 
 // patience is for what must come; the board is slow, and the machine may be busy.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // eventually waits until something holds; it is asked often.
 func eventually(t *testing.T, what string, f func() bool) {
@@ -56,8 +77,51 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
+// firmware is built once, for all boards of the tests.
+var firmware struct {
+	sync.Once
+	path string
+	err  error
+}
+
+// buildFirmware builds the program as make build does.
+func buildFirmware(t *testing.T) string {
+	t.Helper()
+	firmware.Do(func() {
+		dir, err := os.MkdirTemp("", "fengsui-firmware-")
+		if err != nil {
+			firmware.err = err
+			return
+		}
+		firmware.path = filepath.Join(dir, "fengsui")
+		firmware.err = buildFor("arm64", "", firmware.path)
+	})
+	if firmware.err != nil {
+		t.Fatal(firmware.err)
+	}
+	return firmware.path
+}
+
+func buildFor(arch, arm, out string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.version=test",
+		"-o", out, "github.com/fengsui/fengsui/firmware/cmd/fengsui")
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "GOARM="+arm, "CGO_ENABLED=0")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build for %s%s: %w\n%s", arch, arm, err, said)
+	}
+	return nil
+}
+
+// A world is a centre and one virtual board.
+type world struct {
+	*testing.T
+	d   *district.District
+	box *district.Device
+	log string // the path of what the board says
+}
+
 // start starts a centre and one virtual board.
-func start(t *testing.T, box scenario.Device) (*district.District, *district.Device) {
+func start(t *testing.T, box scenario.Device) *world {
 	t.Helper()
 	need(t)
 	self, err := district.Self()
@@ -68,71 +132,330 @@ func start(t *testing.T, box scenario.Device) (*district.District, *district.Dev
 	if err != nil {
 		t.Fatal(err)
 	}
+	program := buildFirmware(t)
 	box.Board = "virt"
+	dir := t.TempDir()
 	d, err := district.Start(t.Context(), district.Options{
-		Data: t.TempDir(), Devices: map[string]scenario.Device{"box-01": box}, DeskAddr: "127.0.0.1:0", Seed: 1,
+		Data: dir, Devices: map[string]scenario.Device{"box-01": box}, DeskAddr: "127.0.0.1:0", Seed: 1,
 		Centre: func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return bridge.Run(ctx, "test", args, stdin, stdout, stderr)
 		},
 		Starter: self,
 		Image: func(ctx context.Context, board string, config []byte, out string) error {
-			return image.Build(ctx, image.Options{Board: board, Config: config, Source: source, Version: "test", Out: out})
+			return image.Build(ctx, image.Options{Board: board, Config: config, Source: source, Version: "test", Firmware: program, Out: out})
 		},
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	w := &world{T: t, d: d, log: filepath.Join(dir, "box-01.log")}
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
+		if b, err := os.ReadFile(w.log); err == nil && t.Failed() {
+			t.Logf("the board says:\n%s", b[max(0, len(b)-6000):])
+		}
 	})
-	box1, err := d.Device("box-01")
-	if err != nil {
+	if w.box, err = d.Device("box-01"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "in touch with the centre", box1.Connected)
-	return d, box1
+	eventually(t, "in touch with the centre", w.box.Connected)
+	return w
+}
+
+var alarmBox = scenario.Device{Kind: "alarm-box", Buttons: map[string]scenario.Button{"panic": {Kind: "panic"}}, Siren: true}
+
+// press presses the button, for good.
+func (w *world) press() time.Duration {
+	w.Helper()
+	at, err := w.box.Press(w.Context(), "panic", district.PressOptions{Bounce: true})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return at
+}
+
+// red waits for the line of the red lamp to rise after a press: the box has
+// promised that the alarm is stored.
+func (w *world) red(at time.Duration) time.Duration {
+	w.Helper()
+	var red time.Duration
+	eventually(w.T, "the red lamp's line rises", func() (ok bool) {
+		red, ok = w.box.Red(at)
+		return ok
+	})
+	return red - at
+}
+
+// shows waits until the lamps tell something.
+func (w *world) shows(since time.Duration, want lampwatch.Shows) {
+	w.Helper()
+	eventually(w.T, string(want), func() bool {
+		history, _ := w.box.Lamps(since)
+		return len(history) > 0 && history[len(history)-1].View.Certain() == want
+	})
+}
+
+// incident waits for the alarm at the desk that is not closed.
+func (w *world) incident() desk.Incident {
+	w.Helper()
+	var found desk.Incident
+	eventually(w.T, "the incident at the desk", func() bool {
+		all, err := w.d.Desk.Incidents(w.Context())
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, i := range all {
+			if i.Device == "box-01" && i.Kind == "panic" && i.State != "closed" {
+				found = i
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// events returns all events of the box that the centre has.
+func (w *world) events() (all []desk.Event) {
+	w.Helper()
+	for after := ""; ; {
+		page, next, err := w.d.Desk.Events(w.Context(), "box-01", after)
+		if err != nil {
+			w.Fatal(err)
+		}
+		all = append(all, page...)
+		if len(page) == 0 || next == after || next == "" {
+			return all
+		}
+		after = next
+	}
+}
+
+// started returns why the box said that it started, each time, as the centre
+// has it.
+func (w *world) started() (why []string) {
+	w.Helper()
+	for _, e := range w.events() {
+		var h struct{ Started string }
+		if err := json.Unmarshal(e.Body, &h); err != nil {
+			w.Fatal(err)
+		}
+		if e.Type == "health" && h.Started != "" {
+			why = append(why, h.Started)
+		}
+	}
+	return why
+}
+
+// says waits until the board's log holds a text.
+func (w *world) says(text string) {
+	w.Helper()
+	eventually(w.T, "the board says "+strconv.Quote(text), func() bool {
+		b, err := os.ReadFile(w.log)
+		if err != nil {
+			w.Fatal(err)
+		}
+		return bytes.Contains(b, []byte(text))
+	})
 }
 
 func TestAPressReachesTheDeskAndTheAnswerTheLamp(t *testing.T) {
-	d, box := start(t, scenario.Device{Kind: "alarm-box", Buttons: map[string]scenario.Button{"panic": {Kind: "panic"}}, Siren: true})
-	at, err := box.Press(t.Context(), "panic", district.PressOptions{Bounce: true})
+	t.Parallel()
+	w := start(t, alarmBox)
+	at := w.press()
+	id := w.incident().ID
+	if _, ok := w.box.Red(at); !ok {
+		t.Fatal("the desk has the alarm, and the red lamp's line is low")
+	}
+	t.Logf("the line of the red lamp rose %v after the press", w.red(at))
+	w.shows(at, lampwatch.CentreHas)
+	if err := w.d.Desk.Acknowledge(t.Context(), id, "li"); err != nil {
+		t.Fatal(err)
+	}
+	w.shows(at, lampwatch.Acknowledged)
+	if v := w.box.View(); !v.Lamps.Amber.Lit || v.Lamps.Green.Lit {
+		t.Errorf("the lines: amber %v, green %v, want amber alone", v.Lamps.Amber.Lit, v.Lamps.Green.Lit)
+	}
+	if err := w.d.Desk.Dispatch(t.Context(), id, "li", "car-01"); err != nil {
+		t.Fatal(err)
+	}
+	w.shows(at, lampwatch.UnitComing)
+	if v := w.box.View(); !v.Lamps.Red.Lit || !v.Lamps.Amber.Lit || !v.Lamps.Green.Lit {
+		t.Errorf("the lines: %+v, want all three high", v.Lamps)
+	}
+	if got := w.started(); len(got) != 1 || got[0] != "unknown" {
+		t.Errorf("a card that never ran says that it started by %q", got)
+	}
+}
+
+// What the box has promised outlives a power cut, which takes from its card what
+// was not flushed. The ledger of what was promised is here: each press after
+// which the line of the red lamp rose.
+func TestPowerCuts(t *testing.T) {
+	t.Parallel()
+	w := start(t, alarmBox)
+	rng := rand.New(rand.NewPCG(7, 7))
+	const rounds = 3
+	for round := range rounds {
+		held := round%2 == 1 // the centre is away: only the card has the alarm
+		if held {
+			if err := w.box.Link(link.Cut); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at := w.press()
+		w.red(at)
+		after := time.NewTimer(time.Duration(rng.Int64N(int64(300 * time.Millisecond))))
+		<-after.C // the flow goes on meanwhile: acknowledgements, lamps
+		cut := mono.Now()
+		w.box.PowerCut()
+		if held {
+			if err := w.box.Link(link.Up); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.box.PowerRestore(); err != nil {
+			t.Fatal(err)
+		}
+		w.red(cut) // it still shows what it has promised
+		i := w.incident()
+		if err := w.d.Desk.CloseIncident(t.Context(), i.ID, "li", "real", ""); err != nil {
+			t.Fatal(err)
+		}
+		w.shows(cut, lampwatch.Idle)
+	}
+	raised := make(map[string]int)
+	for _, e := range w.events() {
+		var b struct{ Alarm string }
+		if err := json.Unmarshal(e.Body, &b); err != nil {
+			t.Fatal(err)
+		}
+		if e.Type == "alarm_raised" {
+			raised[b.Alarm]++
+		}
+	}
+	if len(raised) != rounds {
+		t.Errorf("%d alarms are at the centre, %d were promised: %v", len(raised), rounds, raised)
+	}
+	for alarm, n := range raised {
+		if n != 1 {
+			t.Errorf("alarm %s is there %d times", alarm, n)
+		}
+	}
+	want := "unknown" + strings.Repeat(" power", rounds)
+	eventually(t, "the last heartbeat", func() bool { return strings.Join(w.started(), " ") == want })
+	devices, err := w.d.Desk.Devices(t.Context())
+	if err != nil || len(devices[0].Gaps) > 0 {
+		t.Errorf("gaps %+v, %v", devices, err)
+	}
+}
+
+// A card that hangs makes the firmware hang, which process 1 notices; when the
+// card comes to, the firmware is started again.
+func TestAHungFirmwareIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	w := start(t, alarmBox)
+	if err := w.box.BlockCard(true); err != nil {
+		t.Fatal(err)
+	}
+	at := w.press() // it wants to store the alarm, and waits for the card
+	w.says("SIGABRT")
+	if _, promised := w.box.Red(at); promised {
+		t.Error("the red lamp says that an alarm is stored which the card has not taken")
+	}
+	answers := mono.Now()
+	if err := w.box.BlockCard(false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "started again, and the centre knows why", func() bool {
+		s := w.started()
+		return len(s) == 2 && s[1] == "hung"
+	})
+	w.press() // the first one may have reached the card, or not: nothing was promised
+	w.red(answers)
+	w.incident()
+}
+
+// When the firmware cannot even be killed, the board's own watchdog starts the
+// board.
+func TestAHungBoardIsStartedByItsWatchdog(t *testing.T) {
+	t.Parallel()
+	w := start(t, alarmBox)
+	if err := w.box.BlockCard(true); err != nil {
+		t.Fatal(err)
+	}
+	w.press()
+	w.says("[QEMU: WATCHDOG]") // the card comes to with the reset
+	answers := mono.Now()
+	eventually(t, "started again, and the centre knows why", func() bool {
+		s := w.started()
+		return len(s) == 2 && s[1] == "watchdog"
+	})
+	w.press() // the first one may have reached the card, or not: nothing was promised
+	w.red(answers)
+	w.incident()
+}
+
+// A scenario names a virtual board as any other device.
+func TestAScenarioWithABoard(t *testing.T) {
+	t.Parallel()
+	need(t)
+	report := filepath.Join(t.TempDir(), "report.json")
+	code := sim.Run(t.Context(), "test", []string{"run", "../scenarios/virtual-board/car.yaml", "--report", report}, strings.NewReader(""), t.Output(), t.Output())
+	if code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	if b, err := os.ReadFile(report); err != nil || !bytes.Contains(b, []byte(`"passed": true`)) {
+		t.Errorf("report: %s %v", b, err)
+	}
+}
+
+// A card loses on a power cut what was not flushed, and nothing else.
+func TestACardForgets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "card")
+	if err := os.WriteFile(path, make([]byte, 16<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := virtboard.OpenDisk(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	shows := func(want lampwatch.Shows) func() bool {
-		return func() bool {
-			history, _ := box.Lamps(at)
-			return len(history) > 0 && history[len(history)-1].View.Certain() == want
-		}
-	}
-	var id string
-	eventually(t, "the incident at the desk", func() bool {
-		all, err := d.Desk.Incidents(t.Context())
-		if err != nil {
+	write := func(text string, at int64) {
+		t.Helper()
+		if _, err := d.WriteAt([]byte(text), at); err != nil {
 			t.Fatal(err)
 		}
-		for _, i := range all {
-			if i.Device == "box-01" && i.Kind == "panic" {
-				id = i.ID
-			}
+	}
+	read := func(at int64) string {
+		t.Helper()
+		b := make([]byte, 5)
+		if _, err := d.ReadAt(b, at); err != nil {
+			t.Fatal(err)
 		}
-		return id != ""
-	})
-	red, ok := box.Red(at)
-	if !ok {
-		t.Fatal("the desk has the alarm, and the red lamp is dark")
+		return string(b)
 	}
-	t.Logf("the red lamp was lit %v after the press", red-at)
-	eventually(t, "red, amber blinking", shows(lampwatch.CentreHas))
-	if err := d.Desk.Acknowledge(t.Context(), id, "li"); err != nil {
+	write("first", 4094) // over the end of a block
+	if err := d.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "red, amber", shows(lampwatch.Acknowledged))
-	if err := d.Desk.Dispatch(t.Context(), id, "li", "car-01"); err != nil {
+	write("other", 4094)
+	write("third", 9000)
+	if got := read(4094) + read(9000); got != "otherthird" {
+		t.Errorf("before the cut: %q", got)
+	}
+	if lost := d.Drop(); lost != 3*4096 {
+		t.Errorf("%d bytes lost, want three blocks", lost)
+	}
+	if got := read(4094) + read(9000); got != "first\x00\x00\x00\x00\x00" {
+		t.Errorf("after the cut: %q", got)
+	}
+	if _, err := d.WriteAt([]byte("x"), 16<<10); err == nil {
+		t.Error("written behind the end")
+	}
+	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "red, amber, green", shows(lampwatch.UnitComing))
 }
