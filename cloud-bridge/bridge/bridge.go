@@ -34,6 +34,11 @@ const usage = `usage: cloud-bridge COMMAND
       --suspect DURATION      of silence makes a device suspect (1m)
       --offline DURATION      of silence makes it an incident (1m25s)
       --grace DURATION        for devices to come back after the centre's start (2m)
+      --sms-modem PORT        take alarms by SMS from a modem at this serial port
+      --sms-baud N            its speed (115200)
+      --sms-pin PIN           of its SIM
+      --sms-secret FILE       take them from a gateway at /api/v1/sms that signs with this secret
+      --sms-gateway URL       where the gateway takes the centre's own
       --district-least N      so many devices (3) and such a share of them (0.2)
       --district-share SHARE  that fall silent together are one incident
   key --data DIR            print the centre's public key, made at the first call

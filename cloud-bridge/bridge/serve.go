@@ -32,6 +32,7 @@ const (
 type options struct {
 	data, http, mqtt, broker, devices, mapStyle, version string
 	supervise                                            supervise.Limits
+	sms                                                  smsOptions
 }
 
 func serveOptions(args []string) (options, error) {
@@ -47,7 +48,11 @@ func serveOptions(args []string) (options, error) {
 		f.DurationVar(&o.supervise.Grace, "grace", o.supervise.Grace, "")
 		f.IntVar(&o.supervise.Least, "district-least", o.supervise.Least, "")
 		f.Float64Var(&o.supervise.Share, "district-share", o.supervise.Share, "")
+		o.sms.define(f)
 	})
+	if err == nil {
+		err = o.sms.validate()
+	}
 	if err == nil {
 		o.supervise.Every = min(o.supervise.Every, o.supervise.Suspect/5)
 		if err = o.supervise.Validate(); err != nil {
@@ -88,8 +93,12 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	in := ingest.New(ingest.Options{Store: st, Source: source, Key: key, Registry: metrics, Log: log})
+	second, hook, err := o.sms.open(st, key, metrics, log)
+	if err != nil {
+		return err
+	}
 	desk, err := console.New(console.Options{
-		Store: st, Version: o.version, MapStyle: o.mapStyle, Log: log,
+		Store: st, SMS: hook, Version: o.version, MapStyle: o.mapStyle, Log: log,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 		Ready: func(ctx context.Context) error {
 			if err := st.Writable(ctx); err != nil {
@@ -116,6 +125,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 		}
 	})
 	parts.Go(func() { st.Guard(ctx) })
+	parts.Go(func() { second(ctx) })
 	parts.Go(func() {
 		hearing := func() supervise.Hearing {
 			switch {

@@ -30,6 +30,7 @@ var openAPI []byte
 type Options struct {
 	Store    Store                       // required
 	Metrics  http.Handler                // answers /metrics; nil: there are none
+	SMS      http.Handler                // takes a gateway's SMS, which it signs itself; nil: there is no gateway
 	Ready    func(context.Context) error // why events cannot be stored now; nil: always ready
 	MapStyle string                      // http(s) URL of a MapLibre style; empty: the built-in backdrop
 	Version  string                      // of the program; open pages load themselves anew when it changes
@@ -123,6 +124,9 @@ func (c *Console) routes() *http.ServeMux {
 	api("GET /api/v1/devices/{id}/track", c.getTrack)
 	api("GET /api/v1/gaps", c.listGaps)
 	api("GET /api/v1/refused", c.getRefused)
+	if c.options.SMS != nil {
+		mux.Handle("POST /api/v1/sms", c.options.SMS)
+	}
 	mux.HandleFunc("GET /api/v1/stream", c.stream)
 	mux.HandleFunc("GET /api/v1/openapi.yaml", serveOpenAPI)
 	api("GET /healthz", c.healthz)

@@ -44,7 +44,7 @@ func valued() map[string][]string {
 		"what": {
 			incident.WhatOpened, incident.WhatPressed, incident.WhatAcknowledged, incident.WhatDispatched,
 			incident.WhatClosed, incident.WhatCleared, incident.WhatShown, incident.WhatSilent, incident.WhatRestored,
-			incident.WhatTampered, incident.WhatShut,
+			incident.WhatTampered, incident.WhatShut, incident.WhatTexted, incident.WhatFollowed,
 		},
 		"start":    {wire.StartDamaged.String(), wire.StartRolledBack.String()},
 		"heard":    {"ok", "late", "silent", "unsure"},

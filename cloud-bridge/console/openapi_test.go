@@ -52,6 +52,10 @@ func TestOpenAPIAnswers(t *testing.T) {
 			w.Header().Set("Content-Type", "text/plain")
 			_, _ = fmt.Fprintln(w, "up 1")
 		})
+		o.SMS = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = fmt.Fprintln(w, `{"result":"stored","to":"+8613800000001","answer":"AA=="}`)
+		})
 	})
 	seedBusy(w)
 	sendEverything(w)
@@ -90,6 +94,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	call("POST", v1+"/incidents/{id}/dispatch", v1+"/incidents/1/dispatch", `{"by":"Li","unit":"car-01"}`)
 	call("POST", v1+"/incidents/{id}/close", v1+"/incidents/1/close", `{"by":"Li"}`)
 	call("POST", v1+"/incidents/{id}/close", v1+"/incidents/1/close", `{"by":"Li","code":"real","note":"x"}`)
+	call("POST", v1+"/sms", v1+"/sms", `{"from":"+8613800000001","data":"AA=="}`)
 	call("GET", v1+"/devices", v1+"/devices", "")
 	for _, p := range places {
 		call("GET", v1+"/devices/{id}", v1+"/devices/"+p.id, "")

@@ -67,12 +67,19 @@ type Incident struct {
 	Position     *Place    `json:"position"`
 	Officer      string    `json:"officer"`
 	Missing      []string  `json:"missing"`
+	SMS          *SMS      `json:"sms"`
 	Acknowledged *Step     `json:"acknowledged"`
 	Dispatched   *Dispatch `json:"dispatched"`
 	Closed       *Closing  `json:"closed"`
 	Cleared      *Step     `json:"cleared"`
 	Shown        *Receipt  `json:"shown"`
 	Timeline     []Entry   `json:"timeline,omitempty"`
+}
+
+// SMS says that a press came by SMS. Only is true until its event has come, too.
+type SMS struct {
+	At   Time `json:"at"`
+	Only bool `json:"only"`
 }
 
 // Place is where an incident is. AgeS is nil for a surveyed place.
@@ -132,6 +139,7 @@ type Device struct {
 	Queue     *Queue   `json:"queue"`
 	Gaps      []Gap    `json:"gaps"`
 	GapCount  GapCount `json:"gap_count"`
+	Cellular  *Network `json:"cellular"`
 	Officer   string   `json:"officer"`
 	Faults    []Fault  `json:"faults"`
 	Firmware  string   `json:"firmware"`
@@ -160,6 +168,13 @@ type Supply struct {
 type Link struct {
 	State string `json:"state"`
 	Since Time   `json:"since"`
+}
+
+// Network is how a device's cellular modem is received. DBm is null when it is not known.
+type Network struct {
+	Operator string `json:"operator"`
+	RAT      string `json:"rat"`
+	DBm      *int   `json:"dbm"`
 }
 
 // Point is a place in degrees, WGS 84.
@@ -333,6 +348,9 @@ func viewIncident(i *incident.Incident) *Incident {
 			v.Position.AgeS = &age
 		}
 	}
+	if s := i.SMS; s != nil {
+		v.SMS = &SMS{Time{s.At}, s.Only}
+	}
 	if a := i.Acknowledged; a != nil {
 		v.Acknowledged = &Step{a.By, Time{a.At}}
 	}
@@ -360,6 +378,12 @@ func viewDevice(d *store.Device, now time.Time) *Device {
 		Link: Link{string(d.Link), Time{d.LinkSince}},
 		Gaps: []Gap{}, Officer: d.Officer, Faults: []Fault{}, Firmware: d.Firmware, Streams: []Stream{},
 		Board: Board{string(d.Started), Time{d.StartedAt}, d.Temperature, viewSupply(d.Supply)},
+	}
+	if c := d.Cellular; c != nil {
+		v.Cellular = &Network{Operator: c.Operator, RAT: c.RAT}
+		if c.DBm != 0 {
+			v.Cellular.DBm = &c.DBm
+		}
 	}
 	if d.At != nil {
 		v.Position = &Point{d.At.Lat, d.At.Lon}

@@ -135,6 +135,7 @@ type Incident struct {
 	Officer    string    // signed on at the device when it was pressed
 	Missing    []string  // what the device could not say
 
+	SMS          *SMS // nil: nothing of it came by SMS
 	Acknowledged *Acknowledgement
 	Dispatched   *Dispatch
 	Closed       *Closing
@@ -172,6 +173,13 @@ const (
 	Learned  PositionSource = "learned"  // the mean of its receiver's fixes over a long time
 	Held     PositionSource = "held"     // its receiver's newest fix before it jumped, which it does not believe
 )
+
+// An SMS says that a press came by SMS, because the centre had not acknowledged
+// the event of it.
+type SMS struct {
+	At   time.Time // received at the centre
+	Only bool      // the event has not come yet: who was signed on, and the button, are not known
+}
 
 // An Acknowledgement says who took the incident.
 type Acknowledgement struct {
@@ -218,6 +226,8 @@ const (
 	WhatRestored     = "restored" // what the centre found amiss is in order again
 	WhatTampered     = "tampered" // again, while the incident of it is not closed
 	WhatShut         = "shut"     // the box was shut again
+	WhatTexted       = "texted"   // a press came by SMS
+	WhatFollowed     = "followed" // the event of such a press came, too
 )
 
 // An Entry is one line of an incident's history. Entries are appended, never

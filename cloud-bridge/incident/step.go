@@ -164,6 +164,16 @@ func (i *Incident) Press(n uint64, at time.Time) {
 	i.log(at, WhatPressed, i.Device, "press "+strconv.FormatUint(n, 10))
 }
 
+// Texted records that a press came by SMS.
+func (i *Incident) Texted(at time.Time, press uint64) {
+	i.log(at, WhatTexted, i.Device, "press "+strconv.FormatUint(press, 10))
+}
+
+// Followed records that the event of a press came that had come by SMS.
+func (i *Incident) Followed(at time.Time, press uint64) {
+	i.log(at, WhatFollowed, i.Device, "press "+strconv.FormatUint(press, 10))
+}
+
 // Clear records that the latch was reset at the device.
 func (i *Incident) Clear(by string, at time.Time) {
 	i.Cleared = &Clearing{by, at}

@@ -112,6 +112,9 @@ func (t *tx) health(d *device, at order, b *wire.Health, received time.Time) err
 			return err
 		}
 	}
+	if err := t.cellular(d, b); err != nil {
+		return err
+	}
 	for i, l := range wire.Lanes() {
 		d.queue[i] = sql.NullInt64{Int64: int64(min(b.Queue[l], 1<<62)), Valid: true}
 	}
@@ -138,6 +141,14 @@ func (t *tx) health(d *device, at order, b *wire.Health, received time.Time) err
 		}
 	}
 	return nil
+}
+
+// cellular keeps what a heartbeat says of the cellular network.
+func (t *tx) cellular(d *device, b *wire.Health) error {
+	if b.Operator == "" && b.SignalDBm == 0 {
+		return t.exec(`UPDATE devices SET cell_operator = NULL, cell_rat = NULL, cell_dbm = NULL WHERE device = ? AND cell_operator IS NOT NULL`, d.num)
+	}
+	return t.exec(`UPDATE devices SET cell_operator = ?, cell_rat = ?, cell_dbm = ? WHERE device = ?`, b.Operator, b.RAT, b.SignalDBm, d.num)
 }
 
 // fault notes that a fault began or ended. A newer heartbeat knows better.

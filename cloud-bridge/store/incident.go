@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -25,49 +26,56 @@ type record struct {
 	pressBoot uint64
 	pressMono time.Duration
 	told      wire.Wall // what that event says of the time of day
+	pressSMS  uint64    // … if it is not an event yet, but the SMS of that press
 	logged    int       // entries of the timeline that are in the database
 	changed   bool
 }
 
-// raised opens an incident for an alarm, or joins the one that is there.
+// raised takes the event of a press.
+func (t *tx) raised(a *Arrival, d *device, st *stream, b *wire.AlarmRaised) error {
+	return t.press(a, d, order{st.num, int64(a.Event.Seq)}, b, false)
+}
+
+// press opens an incident for an alarm, or joins the one that is there. sms says
+// that the press came by SMS, and its event has not come yet.
 //
 // A press that the people who closed that one cannot have known of opens
 // another: the box was still latched, because the news of the closing had not
 // reached it, and somebody pressed again.
-func (t *tx) raised(a *Arrival, d *device, st *stream, b *wire.AlarmRaised) error {
-	r, err := t.alarm(d, b.Alarm)
+func (t *tx) press(a *Arrival, d *device, at order, b *wire.AlarmRaised, sms bool) error {
+	newest, err := t.alarm(d, b.Alarm)
 	if err != nil {
 		return err
 	}
-	at := order{st.num, int64(a.Event.Seq)}
-	again := r != nil && r.State == incident.Closed && b.Press > r.Presses
-	if r != nil && !again {
-		if r.pressedAt.after(at) {
-			r.pressedAt = at
-			r.firstPress(a.Event, d, b)
-			t.pressed(r, a.Event)
+	if newest != nil {
+		older, err := t.older(newest, b.Press)
+		if err != nil || older {
+			return errors.Join(err, t.pressOlder(a, d, newest, at, b, sms))
 		}
-		r.Press(b.Press, a.Received)
-		t.touch(r)
-		return nil
 	}
-	old := r
-	r = &record{key: alarmKey{d.num, b.Alarm}, pressedAt: at}
+	again := newest != nil && newest.State == incident.Closed && b.Press > newest.Presses
+	if newest != nil && !again {
+		return t.pressAgain(a, d, newest, at, b, sms)
+	}
+	r := &record{key: alarmKey{d.num, b.Alarm}}
 	r.Device, r.Alarm, r.Received, r.Presses = d.id, b.Alarm, a.Received, b.Press
-	r.firstPress(a.Event, d, b)
-	t.pressed(r, a.Event)
+	t.takePress(r, a, d, at, b, sms)
 	r.Opened(a.Received)
 	if again {
-		r.Reopens(&old.Incident)
+		r.Reopens(&newest.Incident)
 		// The box must not be told any more to reset what was pressed again.
-		if err := t.exec(`DELETE FROM notices WHERE incident = ?`, old.ID); err != nil {
+		if err := t.exec(`DELETE FROM notices WHERE incident = ?`, newest.ID); err != nil {
 			return err
 		}
 		t.change(Change{Kind: NoticeChanged, Device: d.id})
-		if err := t.saveIncident(old); err != nil {
+		if err := t.saveIncident(newest); err != nil {
 			return err
 		}
-		old.changed = false
+		newest.changed = false
+	}
+	if sms {
+		r.text(a.Received)
+		r.Texted(a.Received, b.Press)
 	}
 	t.incidents[r.key] = r
 	if err := t.insertIncident(r); err != nil || again {
@@ -75,6 +83,87 @@ func (t *tx) raised(a *Arrival, d *device, st *stream, b *wire.AlarmRaised) erro
 	}
 	// What came before it through another lane, or out of order.
 	return t.early(d, r)
+}
+
+// takePress lets a press say what an incident knows of its beginning.
+func (t *tx) takePress(r *record, a *Arrival, d *device, at order, b *wire.AlarmRaised, sms bool) {
+	r.pressedAt, r.pressSMS = at, 0
+	if sms {
+		r.pressSMS = b.Press
+	}
+	if r.SMS != nil {
+		r.SMS.Only = sms
+	}
+	r.firstPress(a.Event, d, b)
+	t.pressed(r, a.Event)
+}
+
+// pressAgain adds a press to an incident.
+func (t *tx) pressAgain(a *Arrival, d *device, r *record, at order, b *wire.AlarmRaised, sms bool) error {
+	if r.knowsLess(at, b.Press, sms) {
+		t.takePress(r, a, d, at, b, sms)
+	}
+	switch known, err := t.wasTexted(d, b); {
+	case err != nil:
+		return err
+	case sms:
+		r.text(a.Received)
+		r.Presses = max(r.Presses, b.Press)
+		r.Texted(a.Received, b.Press)
+	case known:
+		r.text(a.Received)
+		r.Presses = max(r.Presses, b.Press)
+		r.Followed(a.Received, b.Press)
+	default:
+		r.Press(b.Press, a.Received)
+	}
+	t.touch(r)
+	return nil
+}
+
+// knowsLess reports whether a press is to say what an incident knows of its
+// beginning, in place of the one that does: the earliest one, and an event
+// rather than an SMS.
+func (r *record) knowsLess(at order, press uint64, sms bool) bool {
+	switch {
+	case sms:
+		return press < r.pressSMS
+	case r.pressSMS != 0:
+		return press <= r.pressSMS
+	}
+	return r.pressedAt.after(at)
+}
+
+// older reports whether a press belongs to an incident of the alarm that was
+// closed before the newest one was opened.
+func (t *tx) older(newest *record, press uint64) (bool, error) {
+	var n int
+	_, err := t.row(`SELECT count(*) FROM incidents WHERE device = ? AND alarm = ? AND incident < ? AND presses >= ?`,
+		[]any{newest.key.device, newest.key.alarm[:], newest.ID, int64(min(press, 1<<62))}, []any{&n})
+	return n > 0, err
+}
+
+// pressOlder adds a press to the incident that it belongs to, which is not the
+// newest one of its alarm.
+func (t *tx) pressOlder(a *Arrival, d *device, newest *record, at order, b *wire.AlarmRaised, sms bool) error {
+	// A transaction has one incident of an alarm at hand at a time.
+	if err := t.saveIncident(newest); err != nil {
+		return err
+	}
+	delete(t.incidents, newest.key)
+	r, err := t.incident(`WHERE i.device = ? AND i.alarm = ? AND i.presses >= ? ORDER BY i.incident LIMIT 1`,
+		newest.key.device, newest.key.alarm[:], int64(min(b.Press, 1<<62)))
+	if err != nil {
+		return err
+	}
+	if err := t.pressAgain(a, d, r, at, b, sms); err != nil {
+		return err
+	}
+	if err := t.saveIncident(r); err != nil {
+		return err
+	}
+	delete(t.incidents, r.key)
+	return nil
 }
 
 // alarm finds the newest incident of an alarm, or nil.

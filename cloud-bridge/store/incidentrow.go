@@ -15,7 +15,7 @@ const incidentQuery = `SELECT i.incident, coalesce(i.device, 0), coalesce(d.id, 
 	i.lat, i.lon, i.position_source, i.position_age, i.officer,
 	i.acknowledged_by, i.acknowledged_at, i.dispatched_unit, i.dispatched_by, i.dispatched_at,
 	i.closed_code, i.closed_by, i.closed_note, i.closed_at, i.cleared_by, i.cleared_at,
-	i.shown_rev, i.shown_state, i.shown_at, i.press_boot, i.press_mono, i.told_at, i.told_source, i.told_uncert, i.corrected
+	i.shown_rev, i.shown_state, i.shown_at, i.press_boot, i.press_mono, i.told_at, i.told_source, i.told_uncert, i.corrected, i.sms_at, i.press_sms
 	FROM incidents i LEFT JOIN devices d ON d.device = i.device `
 
 func scanIncident(scan func(...any) error) (*record, error) {
@@ -32,12 +32,13 @@ func scanIncident(scan func(...any) error) (*record, error) {
 		clrBy, shownState                             sql.NullString
 		mono, toldWithin                              int64
 		corrected                                     bool
+		smsAt                                         sql.NullInt64
 	)
 	err := scan(&r.ID, &r.key.device, &r.Device, &r.DeviceName, &alarm, &r.Rev, &r.State, &r.Kind, &r.Silent, &r.Drill,
 		&r.Priority, &r.Presses, &r.pressedAt.stream, &r.pressedAt.seq, &pressed, &r.Pressed.Source, &uncert, &received,
 		&lat, &lon, &source, &age, &r.Officer,
 		&ackBy, &ackAt, &disUnit, &disBy, &disAt, &code, &clsBy, &note, &clsAt, &clrBy, &clrAt,
-		&shownRev, &shownState, &shownAt, &r.pressBoot, &mono, &r.told.UnixMilli, &r.told.Source, &toldWithin, &corrected)
+		&shownRev, &shownState, &shownAt, &r.pressBoot, &mono, &r.told.UnixMilli, &r.told.Source, &toldWithin, &corrected, &smsAt, &r.pressSMS)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +71,9 @@ func scanIncident(scan func(...any) error) (*record, error) {
 	}
 	if shownAt.Valid {
 		r.Shown = &incident.Receipt{Rev: uint64(shownRev.Int64), State: incident.State(shownState.String), At: fromMillis(shownAt)}
+	}
+	if smsAt.Valid {
+		r.text(fromMillis(smsAt))
 	}
 	if r.Pressed.Source == wire.WallNone {
 		r.Missing = append(r.Missing, incident.MissingTime)
@@ -162,10 +166,16 @@ func (t *tx) saveIncident(r *record) error {
 	}
 	args = append(args, int64(r.pressBoot), r.pressMono.Milliseconds(), r.told.UnixMilli, r.told.Source,
 		r.told.Uncertainty.Milliseconds(), r.Pressed.Original != nil, doubted(r.Pressed))
+	if r.SMS != nil {
+		args = append(args, r.SMS.At.UnixMilli())
+	} else {
+		args = append(args, nil)
+	}
+	args = append(args, int64(r.pressSMS))
 	return t.exec(`UPDATE incidents SET rev = ?, state = ?, kind = ?, silent = ?, drill = ?, priority = ?, presses = ?,
 		press_stream = ?, press_seq = ?, pressed_at = ?, pressed_source = ?, pressed_uncert = ?, officer = ?,
 		lat = ?, lon = ?, position_source = ?, position_age = ?, acknowledged_by = ?, acknowledged_at = ?,
 		dispatched_unit = ?, dispatched_by = ?, dispatched_at = ?, closed_code = ?, closed_by = ?, closed_note = ?, closed_at = ?,
 		cleared_by = ?, cleared_at = ?, shown_rev = ?, shown_state = ?, shown_at = ?,
-		press_boot = ?, press_mono = ?, told_at = ?, told_source = ?, told_uncert = ?, corrected = ?, doubted = ? WHERE incident = ?`, append(args, r.ID)...)
+		press_boot = ?, press_mono = ?, told_at = ?, told_source = ?, told_uncert = ?, corrected = ?, doubted = ?, sms_at = ?, press_sms = ? WHERE incident = ?`, append(args, r.ID)...)
 }

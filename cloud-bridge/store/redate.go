@@ -121,7 +121,9 @@ func (t *tx) helloClue(st *stream, h *wire.Hello, received time.Time) error {
 func (t *tx) pressed(r *record, e *wire.Event) {
 	r.told, r.pressBoot, r.pressMono = e.Wall, e.Boot, e.Mono
 	r.Pressed = (*boots)(nil).moment(e.Boot, e.Mono, e.Wall, r.Received)
-	t.undated[r.pressedAt.stream] = true
+	if r.pressedAt.stream != 0 { // of an SMS, the stream may not be known yet
+		t.undated[r.pressedAt.stream] = true
+	}
 }
 
 // superseded notes that a stream ended before another one began.

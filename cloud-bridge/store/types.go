@@ -95,11 +95,19 @@ type Device struct {
 	StartedAt   time.Time            // when that was received
 	Temperature *float64             // of its board, °C, from the last heartbeat; nil: not said
 	Supply      *wire.Supply         // of its board, from the last heartbeat; nil: not said
+	Cellular    *Cellular            // the network of its modem, from the last heartbeat; nil: none that works
 	Officer     string               // who is signed on, or ""
 	Faults      []Fault              // active ones
 	Streams     []Stream             // in the order in which the centre first heard of them
 	Gaps        []Gap                // by stream, lane and number
 	Dropped     []Dropped            // what it said that it gave up, by stream, lane and number
+}
+
+// A Cellular is how a device's modem is received.
+type Cellular struct {
+	Operator string // of the network
+	RAT      string // "gsm", "umts", "lte", "nr"; "": not known
+	DBm      int    // received power; 0: not known
 }
 
 // A Fault is one that a device reported and has not taken back.

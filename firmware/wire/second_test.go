@@ -32,6 +32,7 @@ func anyAlarm(t *rapid.T) *wire.SMSAlarm {
 		a.Position = &wire.Position{
 			LatE7: rapid.Int64Range(-90e7, 90e7).Draw(t, "lat"), LonE7: rapid.Int64Range(-180e7, 180e7).Draw(t, "lon"),
 			AgeMs: rapid.Uint64Range(0, 1<<43).Draw(t, "age"), HDOP: rapid.Uint64().Draw(t, "hdop"),
+			Source: wire.PositionSource(rapid.Uint64Range(0, 3).Draw(t, "how")), Spread: rapid.Uint64Range(0, 100).Draw(t, "spread"),
 		}
 	}
 	return a
@@ -58,7 +59,7 @@ func TestEveryPressFitsOneSMS(t *testing.T) {
 		want.Mono = min(a.Mono, (1<<40-1)*time.Millisecond)
 		want.Wall.Uncertainty = min(a.Wall.Uncertainty, (1<<32-1)*time.Millisecond)
 		if p := a.Position; p != nil {
-			want.Position = &wire.Position{LatE7: p.LatE7, LonE7: p.LonE7, AgeMs: min((p.AgeMs+999)/1000, 1<<24-1) * 1000, HDOP: min(p.HDOP, 255)}
+			want.Position = &wire.Position{LatE7: p.LatE7, LonE7: p.LonE7, AgeMs: min((p.AgeMs+999)/1000, 1<<24-1) * 1000, HDOP: min(p.HDOP, 255), Source: p.Source}
 		}
 		if d := cmp.Diff(&want, got); d != "" {
 			t.Fatalf("opened (-want +got):\n%s", d)

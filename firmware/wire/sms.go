@@ -23,7 +23,8 @@ import (
 //
 //	alarm                                           answer
 //	 0  1  0x11                                      0  1  0x12
-//	 1  1  flags: 1 silent, 2 drill, 4 position      1  1  0
+//	 1  1  flags: 1 silent, 2 drill, 4 position,     1  1  0
+//	       8 and 16 the position's source
 //	 2  1  kind of alarm                             2  1  state: 0 stored, or a notice's
 //	 3  6  tag of the device: SHA-256 of its id      3  6  tag of the device
 //	 9  8  stream of the press's event               9  8  alarm
@@ -134,7 +135,7 @@ func SealSMSAlarm(a *SMSAlarm, key ed25519.PrivateKey) ([]byte, error) {
 		p[1] |= smsDrill
 	}
 	if f := a.Position; f != nil {
-		p[1] |= smsPosition
+		p[1] |= smsPosition | byte(f.Source&3)<<3
 		binary.BigEndian.PutUint32(p[61:], uint32(int32(f.LatE7)))
 		binary.BigEndian.PutUint32(p[65:], uint32(int32(f.LonE7)))
 		put(p[69:72], (f.AgeMs+999)/1000)
@@ -187,7 +188,7 @@ func OpenSMSAlarm(msg []byte, device string, pub ed25519.PublicKey) (*SMSAlarm, 
 	if p[1]&smsPosition != 0 {
 		a.Position = &Position{
 			LatE7: int64(int32(binary.BigEndian.Uint32(p[61:]))), LonE7: int64(int32(binary.BigEndian.Uint32(p[65:]))),
-			AgeMs: get(p[69:72]) * 1000, HDOP: get(p[72:73]),
+			AgeMs: get(p[69:72]) * 1000, HDOP: get(p[72:73]), Source: PositionSource(p[1] >> 3 & 3),
 		}
 	}
 	return a, a.validate()

@@ -219,7 +219,7 @@ const person = (by) => (by === "centre" ? t("by.centre") : by === "drill_end" ? 
 function remark(step) {
   switch (step.what) {
     case "opened": return opened(step.detail);
-    case "pressed": return t("what.press_number", { n: step.detail.replace(/^press /, "") });
+    case "pressed": case "texted": case "followed": return t("what.press_number", { n: step.detail.replace(/^press /, "") });
     case "shown": return tx("state", step.detail);
     case "dispatched": return devices.get(step.detail)?.name || step.detail;
     case "closed": return step.detail.replace(/^[a-z_]+/, (code) => tx("code", code));

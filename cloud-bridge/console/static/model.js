@@ -30,7 +30,7 @@ export function putIncident(incident) {
 }
 
 // mark differs when something about an incident does.
-export const mark = (i) => [i.id, i.rev, i.presses, i.shown?.rev ?? 0, i.cleared ? 1 : 0, i.pressed_at.time, i.pressed_at.uncertainty_ms].join("/");
+export const mark = (i) => [i.id, i.rev, i.presses, i.shown?.rev ?? 0, i.cleared ? 1 : 0, i.sms ? (i.sms.only ? 2 : 1) : 0, i.pressed_at.time, i.pressed_at.uncertainty_ms].join("/");
 
 // putDevice keeps the one that was heard later.
 export function putDevice(device) {

@@ -28,6 +28,7 @@ export function badges(i) {
     found(i) && badge("plain", t("badge.found")),
     i.drill && badge("drill", t("badge.drill")),
     i.silent && badge("silent", t("badge.silent"), t("badge.silent_why")),
+    i.sms && (i.sms.only ? badge("doubt", t("badge.sms_only"), t("badge.sms_only_why")) : badge("plain", t("badge.sms"), t("badge.sms_why"))),
     i.presses > 1 && badge("again", t("badge.presses", { n: i.presses })),
     late > 5000 && !found(i) && late > i.pressed_at.uncertainty_ms && badge("late", t("badge.late", { span: span(late) })),
     clockAhead(i) && badge("doubt", t("badge.clock_ahead"), t("age.from_arrival")),
