@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -23,7 +22,6 @@ import (
 
 	"github.com/fengsui/fengsui/cloud-bridge/sms"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
-	"github.com/fengsui/fengsui/firmware/modem/modemtest"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -33,10 +31,7 @@ var (
 	secret    = []byte("a secret of the gateway")
 )
 
-const (
-	box    = "+8613800000001"
-	centre = "+8613900000009"
-)
+const box = "+8613800000001"
 
 func pub(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
 
@@ -201,55 +196,6 @@ func TestGateway(t *testing.T) {
 	}
 	if a := <-got; a.State != wire.NoticeAcknowledged || a.Rev != 2 {
 		t.Errorf("after the acknowledgement %+v", a)
-	}
-	cancel()
-	<-ended
-}
-
-// The centre's own modem: what comes is stored, answered
-// and deleted, whatever else is on the SIM; a modem that went comes back.
-func TestModem(t *testing.T) {
-	s, d := open(t)
-	network := modemtest.NewNetwork()
-	emu := modemtest.New(centre, network)
-	answers := make(chan []byte, 10)
-	network.Attach(box, func(_ string, data []byte) { answers <- data })
-	opened := make(chan io.Closer, 10)
-	open := func(context.Context) (io.ReadWriteCloser, error) {
-		near, far := net.Pipe()
-		emu.Restart()
-		go func() { _ = emu.Serve(far); far.Close() }()
-		opened <- far
-		return near, nil
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { d.RunModem(ctx, sms.Modem{Open: open}); close(ended) }()
-	first := <-opened
-	send := func(data []byte) {
-		t.Helper()
-		if err := network.Send(box, centre, data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	send([]byte("an advertisement"))
-	send(alarm(t, "box-01", centreKey, 1)) // not its key
-	network.Twice(true)
-	send(alarm(t, "box-01", deviceKey, 1))
-	for range 2 {
-		if a, err := wire.OpenSMSAnswer(<-answers, "box-01", pub(centreKey)); err != nil || a.Press != 1 {
-			t.Errorf("answer %+v, %v", a, err)
-		}
-	}
-	network.Twice(false)
-	first.Close() // unplugged
-	<-opened
-	send(alarm(t, "box-01", deviceKey, 2))
-	if a, err := wire.OpenSMSAnswer(<-answers, "box-01", pub(centreKey)); err != nil || a.Press != 2 {
-		t.Errorf("answer %+v, %v", a, err)
-	}
-	if n := incidents(t, s); n != 1 {
-		t.Errorf("%d incidents: want one", n)
 	}
 	cancel()
 	<-ended
