@@ -51,6 +51,9 @@ const usage = `usage: sim COMMAND
       --data DIR              keep everything there (default: a new folder, removed at the end)
   check SCENARIO.yaml…      say whether scenarios are well formed
                             (the format: go doc github.com/fengsui/fengsui/sim/scenario)
+  reader                    play a fingerprint sensor on a terminal, for any driver; prints the path. It reads
+                            lay N, lift, break FAULT, once FAULT and log
+      --slots 1,2 --password N   what it has in its flash
   version
 `
 
@@ -98,7 +101,7 @@ func Run(ctx context.Context, version string, args []string, stdin io.Reader, st
 		}
 		return child.Centre(ctx, centre(version), args[1:], stdin, stdout, stderr)
 	}
-	err := run(ctx, version, args, streams{stdout, stderr})
+	err := run(ctx, version, args, stdin, streams{stdout, stderr})
 	switch {
 	case err == nil:
 		return 0
@@ -138,7 +141,7 @@ func centre(version string) child.Main {
 	}
 }
 
-func run(ctx context.Context, version string, args []string, std streams) error {
+func run(ctx context.Context, version string, args []string, stdin io.Reader, std streams) error {
 	if len(args) == 0 {
 		return fmt.Errorf("%w: no command", errUsage)
 	}
@@ -149,6 +152,8 @@ func run(ctx context.Context, version string, args []string, std streams) error 
 		return runScenario(ctx, version, args[1:], std)
 	case "check":
 		return check(args[1:], std)
+	case "reader":
+		return emulateReader(ctx, args[1:], stdin, std)
 	case "version":
 		fmt.Fprintln(std.out, "sim", version)
 		return nil

@@ -40,6 +40,14 @@ const usage = `usage: fengsui COMMAND
                             list the events that wait in a spool
   spool check (--config FILE | FILE)
                             read all of a spool and say whether it is in order
+  finger enrol --config FILE --officer ID [--role officer|supervisor|technician] [--slot N] [--duress] [--lang zh-CN]
+                            enrol a finger while the device is stopped; prints its slot
+  finger delete --config FILE --slot N
+  finger list --config FILE list whose finger is in which slot, and what belongs to nobody
+  finger password --config FILE
+                            print the password that this device gives its sensor
+  finger adopt --config FILE
+                            forget all fingers, and take another sensor for ours
   boot --config FILE        be process 1 of an image (board image): run the device and what it needs
   version                   print the version
 `
@@ -101,6 +109,8 @@ func run(ctx context.Context, version string, args []string, std streams) error 
 		return decodeGPS(rest, std)
 	case "spool":
 		return lookAtSpool(rest, std)
+	case "finger":
+		return finger(ctx, rest, std)
 	case "boot":
 		return bootImage(ctx, rest, std)
 	case "version":

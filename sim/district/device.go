@@ -318,7 +318,8 @@ func (d *Device) Finger(ctx context.Context, slot int, lies time.Duration) (time
 		return 0, err
 	}
 	at := mono.Now()
-	d.ledger.Laid(ledger.Finger{Device: d.ID, Slot: slot, At: at})
+	_, duress := d.Spec.Duress[slot]
+	d.ledger.Laid(ledger.Finger{Device: d.ID, Slot: slot, Duress: duress, At: at})
 	d.finger.lay(slot)
 	d.later(lies, func() {
 		d.ledger.Lifted(d.ID, mono.Now())
@@ -327,6 +328,17 @@ func (d *Device) Finger(ctx context.Context, slot int, lies time.Duration) (time
 		d.lying <- struct{}{}
 	})
 	return at, nil
+}
+
+// PlugReader plugs the reader in, or unplugs it. Lay no finger meanwhile: the
+// ledger would wait for what comes of it.
+func (d *Device) PlugReader(in bool) error {
+	if d.finger == nil {
+		return fmt.Errorf("%w: %s has no fingerprint reader", ErrNoPart, d.ID)
+	}
+	d.finger.sensor.Plug(in)
+	d.log.Info("reader", "plugged", in)
+	return nil
 }
 
 // Link cuts, black-holes or restores the way to the centre.

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/agent"
+	"github.com/fengsui/fengsui/firmware/fingers"
 	"github.com/fengsui/fengsui/firmware/terminal"
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/desk"
@@ -197,7 +198,13 @@ func (d *District) newDevice(ctx context.Context, id string, o Options, centreKe
 			return nil, "", err
 		}
 		w.reader = p.Path()
-		dev.finger = newReader(slices.Sorted(maps.Keys(spec.Fingers)), p)
+		slots := append(slices.Sorted(maps.Keys(spec.Fingers)), slices.Sorted(maps.Keys(spec.Duress))...)
+		if dev.finger, err = newReader(slots, filepath.Join(o.Data, id+".reader.json"), p, dev.log); err != nil {
+			return nil, "", err
+		}
+		if err := enrolDuress(dir, spec.Duress); err != nil {
+			return nil, "", fmt.Errorf("district: %s: %w", id, err)
+		}
 	}
 	if spec.PINs != nil {
 		token, err := terminal.LoadOrCreateToken(dir)
@@ -325,4 +332,22 @@ func (d *District) Close() error {
 	}
 	d.spawn.close()
 	return err
+}
+
+// enrolDuress makes the device's list of fingers, unless it has one, as its
+// technician would have left it.
+func enrolDuress(dir string, duress map[int]string) error {
+	if len(duress) == 0 {
+		return nil
+	}
+	r, err := fingers.Open(dir, nil)
+	if err != nil {
+		return err
+	}
+	for _, slot := range slices.Sorted(maps.Keys(duress)) {
+		if _, there := r.Lookup(slot); !there && err == nil {
+			err = r.Add(slot, fingers.Finger{Officer: duress[slot], Role: fingers.Officer, Duress: true, By: fingers.ByLocal})
+		}
+	}
+	return errors.Join(err, r.Close())
 }

@@ -21,7 +21,7 @@ type View struct {
 	Siren   *bool             `json:"siren"` // sounds; null without one
 	Buttons map[string]Button `json:"buttons"`
 	Inputs  map[string]bool   `json:"inputs"`  // role → tripped
-	Fingers map[int]string    `json:"fingers"` // slot → officer; null without a reader
+	Fingers map[int]string    `json:"fingers"` // slot → officer, with a sign behind a duress finger's; null without a reader
 	Screen  string            `json:"screen"`  // address of the officer's screen, with its token; "" without one
 	PINs    map[string]string `json:"pins"`    // officer → PIN there
 	Officer string            `json:"officer"` // signed on, as the agent says
@@ -79,6 +79,9 @@ func (d *Device) View() View {
 	v := View{
 		ID: d.ID, Kind: d.Spec.Kind, Name: d.Spec.Name, Drill: d.Spec.Drill, Power: "off", Screen: d.screen, PINs: maps.Clone(d.Spec.PINs), Link: string(state), GPS: gps, Route: d.Spec.Drive != nil,
 		Buttons: make(map[string]Button), Inputs: make(map[string]bool), Fingers: maps.Clone(d.Spec.Fingers), Faults: []string{}, Crashes: d.crashes,
+	}
+	for slot, officer := range d.Spec.Duress {
+		v.Fingers[slot] = officer + " ⚠" // of a duress finger
 	}
 	if v.Name == "" {
 		v.Name = d.ID

@@ -225,6 +225,12 @@ func (a *Account) presses(e Entries, events []Event, j Judge) {
 		}
 		claims[k] = append(claims[k], cl)
 	}
+	for _, f := range e.Fingers {
+		if cl, seen := e.claimOf(f); f.Duress && seen {
+			k := button{f.Device, "duress"}
+			claims[k] = append(claims[k], cl)
+		}
+	}
 	captures := make(map[button][]time.Duration)
 	for i := range events {
 		if ev := &events[i]; ev.Type == "alarm_raised" {
@@ -250,20 +256,27 @@ func (a *Account) presses(e Entries, events []Event, j Judge) {
 // signs him off first, and one finger resets several alarms.
 const reaction = 500 * time.Millisecond
 
+// claimOf returns what a finger may explain, unless no device saw it.
+func (e Entries) claimOf(f Finger) (cl claim, seen bool) {
+	r := e.run(f.Device, f.At)
+	if r == nil {
+		return cl, false
+	}
+	lay := f.Until == 0 || f.Until-f.At >= lying
+	alive := r.Ended == 0 || r.Ended-f.At >= after
+	return claim{
+		device: f.Device,
+		what:   fmt.Sprintf("%s: finger %d at %v", f.Device, f.Slot, f.At.Round(time.Millisecond)), at: f.At, until: f.At + after,
+		owed: lay && alive && f.At-r.Began >= settling,
+	}, true
+}
+
 func (a *Account) fingers(e Entries, events []Event, j Judge) {
 	claims := make(map[string][]claim)
 	for _, f := range e.Fingers {
-		r := e.run(f.Device, f.At)
-		if r == nil {
-			continue
+		if cl, seen := e.claimOf(f); seen {
+			claims[f.Device] = append(claims[f.Device], cl)
 		}
-		lay := f.Until == 0 || f.Until-f.At >= lying
-		alive := r.Ended == 0 || r.Ended-f.At >= after
-		claims[f.Device] = append(claims[f.Device], claim{
-			device: f.Device,
-			what:   fmt.Sprintf("%s: finger %d at %v", f.Device, f.Slot, f.At.Round(time.Millisecond)), at: f.At, until: f.At + after,
-			owed: lay && alive && f.At-r.Began >= settling,
-		})
 	}
 	captures := make(map[string][]time.Duration)
 	for i := range events {

@@ -23,7 +23,8 @@ type Press struct {
 // A Finger is a finger that lay on a reader.
 type Finger struct {
 	Device string
-	Slot   int // 0: a finger that is not enrolled
+	Slot   int  // 0: a finger that is not enrolled
+	Duress bool // a duress finger: it raises an alarm of the name "duress" as well
 	At     time.Duration
 	Until  time.Duration // when it was lifted; 0: it lies still
 }

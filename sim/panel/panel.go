@@ -8,6 +8,7 @@
 //	POST /devices/{id}/button/{name}/cut|short|mend   the cable of a supervised button
 //	POST /devices/{id}/input/{role}/trip|restore   tamper, mains, battery-low, test-key
 //	POST /devices/{id}/finger/{slot}            lays a finger for 700 ms; 0 or unknown: one that the reader does not know
+//	POST /devices/{id}/reader/unplug|plug       the fingerprint reader
 //	POST /devices/{id}/link/cut|restore|blackhole
 //	POST /devices/{id}/power/cut|restore
 //	POST /devices/{id}/gps/drive|park|lose      on its route, where it is, without a fix
@@ -69,6 +70,7 @@ func New(d *district.District, log *slog.Logger) (*Panel, error) {
 	route(http.MethodPost, "/devices/{id}/button/{name}/{verb}", p.one(words("bounce hold for"), pressed))
 	route(http.MethodPost, "/devices/{id}/input/{role}/{verb}", p.one(nil, tripped))
 	route(http.MethodPost, "/devices/{id}/finger/{slot}", p.one(words("for"), finger))
+	route(http.MethodPost, "/devices/{id}/reader/{verb}", p.one(nil, reader))
 	route(http.MethodPost, "/devices/{id}/link/{verb}", p.one(nil, linked))
 	route(http.MethodPost, "/devices/{id}/power/{verb}", p.one(nil, powered))
 	route(http.MethodPost, "/devices/{id}/gps/{verb}", p.one(nil, moved))
@@ -269,6 +271,15 @@ func tripped(d *district.Device, r *http.Request, _ options) error {
 		return d.Trip(role, verb == "trip")
 	default:
 		return bad(http.StatusNotFound, "verb", verb, "trip or restore")
+	}
+}
+
+func reader(d *district.Device, r *http.Request, _ options) error {
+	switch verb := r.PathValue("verb"); verb {
+	case "unplug", "plug":
+		return d.PlugReader(verb == "plug")
+	default:
+		return bad(http.StatusNotFound, "verb", verb, "unplug or plug")
 	}
 }
 

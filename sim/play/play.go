@@ -213,6 +213,8 @@ func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
 		err = dev.Trip(*st.Input, st.Do == "trip")
 	case "finger":
 		_, err = dev.Finger(ctx, *st.Slot, duration(st.For))
+	case "reader unplug", "reader plug":
+		err = dev.PlugReader(st.Do == "reader plug")
 	case "link cut":
 		err = dev.Link(link.Cut)
 	case "link restore":

@@ -32,6 +32,8 @@ func verbs() map[string]rule {
 		"trip":            {words("device input"), nil},
 		"restore":         {words("device input"), nil},
 		"finger":          {words("device slot"), words("for")},
+		"reader unplug":   {words("device"), nil},
+		"reader plug":     {words("device"), nil},
 		"link cut":        {words("device"), nil},
 		"link restore":    {words("device"), nil},
 		"link black hole": {words("device"), nil},
@@ -123,6 +125,22 @@ func (d *Device) Validate(r *strictyaml.Report) {
 	}
 	if d.Virtual() && d.PINs != nil {
 		r.Add("pins", len(d.PINs), "no screen on the virtual board")
+	}
+	for _, slot := range slices.Sorted(maps.Keys(d.Duress)) {
+		at := fmt.Sprintf("duress.%d", slot)
+		switch o, taken := d.Fingers[slot]; {
+		case d.Fingers == nil:
+			r.Add(at, slot, "a duress finger only where there is a reader: fingers: {…}")
+		case slot < 1 || slot > 999:
+			r.Add(at, slot, "a slot from 1 to 999")
+		case taken:
+			r.Add(at, slot, "another slot than that of "+o+" in fingers")
+		case d.Virtual():
+			r.Add(at, slot, "none on the virtual board: nobody has enrolled there")
+		}
+		if o := d.Duress[slot]; o == "" || len(o) > 64 {
+			r.Add(at, o, "an officer's id of 1 to 64 bytes")
+		}
 	}
 	if d.Virtual() && len(d.Buttons) > 3 {
 		r.Add("buttons", len(d.Buttons), "three buttons at most on the virtual board")
@@ -330,7 +348,7 @@ func (c check) names() {
 	switch {
 	case st.Input != nil && !slices.Contains(d.Inputs, *st.Input):
 		without("the input "+*st.Input, "it is not in its inputs")
-	case st.Do == "finger" && d.Fingers == nil:
+	case (st.Do == "finger" || strings.HasPrefix(st.Do, "reader")) && d.Fingers == nil:
 		without("a fingerprint reader", "it has no fingers")
 	case slices.Contains([]string{"drive", "park", "lose fix", "replay"}, st.Do) && !d.GPS:
 		without("a receiver", "it has no gps: true")

@@ -28,6 +28,7 @@
 //	  siren: true                      # default false
 //	  fingers: {1: P-1001}             # a fingerprint reader: slot → officer
 //	  pins: {P-1001: "284913"}         # a screen for the officer, who may sign on by PIN there
+//	  duress: {6: P-1001}              # beside fingers: slot → whose duress finger that is
 //	  gps: true                        # a receiver; a patrol-car has one always
 //	  drive: {route: [{lat: …, lon: …}, …], speed: 12}   # from the start on; metres a second
 //	  drill: true                      # everything from it belongs to an exercise
@@ -53,6 +54,8 @@
 //	trip             device, input
 //	restore          device, input
 //	finger           device, slot           for: 700ms
+//	reader unplug    device
+//	reader plug      device
 //	link cut         device (or all)
 //	link restore     device (or all)
 //	link black hole  device (or all)
@@ -82,7 +85,7 @@
 // (battery-low) or turns the technician's key (test-key); restore undoes that.
 // finger lays a finger on the
 // reader and lifts it after for; slot 0 is a finger that the reader does not
-// know. park stops a car where it is; lose fix blinds its receiver; replay
+// know; no finger may be laid between reader unplug and reader plug. park stops a car where it is; lose fix blinds its receiver; replay
 // feeds the receiver's log of that path (relative to the scenario's file) at
 // speed times its own pace, and when it ends the receiver falls silent.
 // set clock sets the device's system clock: right (kept by a time server), free
@@ -188,6 +191,7 @@ type Device struct {
 	Inputs  []string          `yaml:"inputs" oneof:"tamper|mains|battery-low|test-key"`
 	Siren   bool              `yaml:"siren"`
 	Fingers map[int]string    `yaml:"fingers"` // slot → officer; nil: no reader
+	Duress  map[int]string    `yaml:"duress"`  // slot → whose duress finger it is
 	PINs    map[string]string `yaml:"pins"`    // officer → PIN at the device's screen; nil: no screen
 	GPS     bool              `yaml:"gps"`
 	Drive   *Drive            `yaml:"drive"`
@@ -240,7 +244,7 @@ type Track struct {
 // A Step does one thing or expects one. Members that the file does not have are nil.
 type Step struct {
 	At     *Duration `yaml:"at" min:"0s" max:"24h"`
-	Do     string    `yaml:"do" oneof:"press|release|wire cut|wire short|wire mend|trip|restore|finger|link cut|link restore|link black hole|power cut|power restore|twin start|twin end|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
+	Do     string    `yaml:"do" oneof:"press|release|wire cut|wire short|wire mend|trip|restore|finger|reader unplug|reader plug|link cut|link restore|link black hole|power cut|power restore|twin start|twin end|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
 	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|link|track|fault|all events stored"`
 
 	Device *string   `yaml:"device"`
@@ -260,7 +264,7 @@ type Step struct {
 	Clock  *string   `yaml:"clock" oneof:"right|free|in 1970|in 2080|hour ahead|hour behind"`
 
 	Within  *Duration `yaml:"within" min:"1ms" max:"24h"`
-	Kind    *string   `yaml:"kind" oneof:"panic|fire|medical|offline|twin|tamper"`
+	Kind    *string   `yaml:"kind" oneof:"panic|fire|medical|duress|offline|twin|tamper"`
 	State   *string   `yaml:"state" oneof:"open|acknowledged|dispatched|closed"`
 	Presses *uint64   `yaml:"presses"`
 	Silent  *bool     `yaml:"silent"`

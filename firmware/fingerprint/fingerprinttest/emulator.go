@@ -68,6 +68,15 @@ type Options struct {
 	Score    int    // of a match; 0: 120
 	Baud     int    // its speed, for Open; 0: 57600
 	NoRing   bool   // it has no light, and knows no AuraLedConfig
+	// Changed is called, by whoever serves, when the library or the password has
+	// changed; nil: nobody wants to know.
+	Changed func(Flash)
+}
+
+// Flash is what a sensor keeps without power.
+type Flash struct {
+	Library  map[int]int `json:"library"` // slot → finger
+	Password uint32      `json:"password"`
 }
 
 // A Sensor is an emulated sensor. Its methods may be called from any
@@ -112,6 +121,15 @@ func New(opt Options) *Sensor {
 // forget is what a loss of power does.
 func (s *Sensor) forget() {
 	s.verified, s.image, s.buffers = false, NoFinger, [3]int{NoFinger, NoFinger, NoFinger}
+}
+
+// Restore gives it what another life of it kept.
+func (s *Sensor) Restore(f Flash) {
+	s.with(func() {
+		s.password = f.Password
+		clear(s.library)
+		maps.Copy(s.library, f.Library)
+	})
 }
 
 // Lay lays a finger on the sensor.
@@ -204,19 +222,24 @@ func (s *Sensor) answer(ctx context.Context, w io.Writer, p zfm.Packet) error {
 	s.mu.Lock()
 	op := fingerprint.Opcode(p.Payload[0])
 	s.log = append(s.log, op)
+	before := Flash{maps.Clone(s.library), s.password}
+	if s.unplugged {
+		s.mu.Unlock()
+		return nil
+	}
 	code, data := s.carryOut(op, p.Payload[1:])
-	plugged := !s.unplugged
 	fault := s.fault
 	if s.once {
 		s.fault, s.once = None, false
 	}
+	now := Flash{maps.Clone(s.library), s.password}
 	s.mu.Unlock()
+	if s.opt.Changed != nil && (now.Password != before.Password || !maps.Equal(now.Library, before.Library)) {
+		s.opt.Changed(now)
+	}
 	out := ack(append([]byte{byte(code)}, data...))
 	if op == opSoftReset {
 		out = append(out, handshake)
-	}
-	if !plugged {
-		return nil
 	}
 	switch fault {
 	case Silent:
