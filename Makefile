@@ -25,9 +25,12 @@ deps:
 test: deps web
 	go tool gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 20m ./...
 
-# The rigs of `make test` with their full counts: hours.
+# The rigs of `make test` with their full counts: hours. One of them, and a part
+# of it: `make torture RIG=model`, `make torture RIG=peer TEST=TestLongOutage`.
+RIG  ?=
+TEST ?= .
 torture: deps
-	FENGSUI_TORTURE=long go test -count=1 -v -timeout 24h ./sim/torture/... ./boards/image
+	FENGSUI_TORTURE=long go test -count=1 -v -timeout 24h -run '$(TEST)' $(if $(RIG),./sim/torture/$(RIG),./sim/torture/... ./boards/image)
 
 # Each architecture: GOARCH GOARM. The centre and the simulator want 64 bits.
 build: web

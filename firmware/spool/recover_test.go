@@ -291,6 +291,55 @@ func TestCheckReadsAll(t *testing.T) {
 	}
 }
 
+// A value that stands under another key, in the same bucket or in another one, is
+// not the one that was stored there, though all its bytes are right.
+func TestValueUnderAnotherKey(t *testing.T) {
+	for _, other := range []wire.Lane{wire.Duty, wire.Track} { // the second event of its lane, or the first of another
+		path := filepath.Join(memory(t), "s")
+		s, err := spool.Open(path, spool.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		value := func(l wire.Lane, seq uint64, msg []byte) []byte {
+			table := crc32.MakeTable(crc32.Castagnoli)
+			k := binary.BigEndian.AppendUint64(nil, seq)
+			sum := crc32.Checksum(fmt.Appendf(nil, "lane/%v/%v", s.Stream(), l), table)
+			sum = crc32.Update(crc32.Update(sum, table, k), table, msg)
+			return append(binary.BigEndian.AppendUint32(nil, sum), msg...)
+		}
+		var values [][]byte
+		for _, l := range []wire.Lane{wire.Duty, other} {
+			seq, err := s.Append(l, func(at spool.Slot) ([]byte, error) {
+				msg, err := seal(l, "as long as the other")(at)
+				values = append(values, value(l, at.Seq, msg))
+				return msg, err
+			})
+			if err != nil || seq > 2 {
+				t.Fatal(seq, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, two := bytes.Index(b, values[0]), bytes.Index(b, values[1])
+		if one < 0 || two < 0 || len(values[0]) != len(values[1]) {
+			t.Fatalf("values of %d and %d bytes at %d and %d", len(values[0]), len(values[1]), one, two)
+		}
+		copy(b[one:], values[1])
+		copy(b[two:], values[0])
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := spool.Check(path); !errors.Is(err, spool.ErrDamaged) {
+			t.Errorf("%v changed about with duty: %v, want ErrDamaged", other, err)
+		}
+	}
+}
+
 func TestCheckIn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	fill(t, path, 5)
