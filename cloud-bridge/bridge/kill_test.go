@@ -38,6 +38,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCentre) != "" {
 		os.Exit(bridge.Run(context.Background(), "test", os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	// What a disk refuses is tried again after a while: mostly these tests wait.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
