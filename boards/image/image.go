@@ -1,12 +1,13 @@
-// Package image builds the image that a board's card is written with: a
-// read-only root (two of them, A and B), a partition for what the device keeps
-// (/perm), gokrazy's kernel, the firmware and its configuration. It has no shell
-// and opens no port; the device's key is made at its first start and is never
-// in the image.
+// Package image builds the image that a board's card is written with: a boot
+// partition, a read-only root and room for a second one (A and B, of which B is
+// empty: nothing writes it yet), a partition for what the device keeps (/perm),
+// gokrazy's kernel, the firmware and its configuration. It has no shell and opens
+// no port; the device's key is made at its first start and is never in the image.
+// What one card is given beside it is in package settings.
 //
 // It runs the Go tool and mkfs.ext4, and takes everything else through the Go
-// module proxy, at versions that the module in gokrazy/ pins. It writes no card:
-// board flash does.
+// module proxy, at versions that the module in gokrazy/ pins. Two builds differ in
+// a time that gokrazy's builder writes. It writes no card: board flash does.
 package image
 
 import (

@@ -118,10 +118,11 @@ type world struct {
 	d   *district.District
 	box *district.Device
 	log string // the path of what the board says
+	dir string // of all data
 }
 
 // start starts a centre and one virtual board.
-func start(t *testing.T, box scenario.Device) *world {
+func start(t *testing.T, box scenario.Device, settings string) *world {
 	t.Helper()
 	need(t)
 	self, err := district.Self()
@@ -133,6 +134,10 @@ func start(t *testing.T, box scenario.Device) *world {
 		t.Fatal(err)
 	}
 	program := buildFirmware(t)
+	var card []byte
+	if settings != "" {
+		card = []byte(settings)
+	}
 	box.Board = "virt"
 	dir := t.TempDir()
 	d, err := district.Start(t.Context(), district.Options{
@@ -142,14 +147,14 @@ func start(t *testing.T, box scenario.Device) *world {
 		},
 		Starter: self,
 		Image: func(ctx context.Context, board string, config []byte, out string) error {
-			return image.Build(ctx, image.Options{Board: board, Config: config, Source: source, Version: "test", Firmware: program, Out: out})
+			return image.Build(ctx, image.Options{Board: board, Config: config, Source: source, Version: "test", Firmware: program, Settings: card, Out: out})
 		},
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, d: d, log: filepath.Join(dir, "box-01.log")}
+	w := &world{T: t, d: d, log: filepath.Join(dir, "box-01.log"), dir: dir}
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
@@ -262,9 +267,47 @@ func (w *world) says(text string) {
 	})
 }
 
+// cardSettings are put on a card's boot partition: a token, and the address that
+// QEMU's network would have given.
+const cardSettings = "join: 7Q-one-time-token\nethernet: {address: 10.0.2.15/24, gateway: 10.0.2.2}\n"
+
+// taken checks that a card's settings are in the device's own folder, and no
+// byte of the token anywhere before that partition.
+func (w *world) taken() {
+	w.Helper()
+	b, err := os.ReadFile(w.log)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if !bytes.Contains(b, []byte("-static_network_config")) || !bytes.Contains(b, []byte("10.0.2.15/24")) {
+		w.Error("the board does not say that it has the card's address")
+	}
+	f, err := os.Open(filepath.Join(w.dir, "box-01.card"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer f.Close()
+	const token = "7Q-one-time-token"
+	head := make([]byte, image.PermStart)
+	if _, err := io.ReadFull(f, head); err != nil {
+		w.Fatal(err)
+	}
+	if bytes.Contains(head, []byte(token)) {
+		w.Error("the token is still on the boot partition")
+	}
+	rest, err := io.ReadAll(f)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if !bytes.Contains(rest, []byte(token)) {
+		w.Error("the token is not in the device's folder")
+	}
+}
+
 func TestAPressReachesTheDeskAndTheAnswerTheLamp(t *testing.T) {
 	t.Parallel()
-	w := start(t, alarmBox)
+	w := start(t, alarmBox, cardSettings)
+	w.taken()
 	at := w.press()
 	id := w.incident().ID
 	if _, ok := w.box.Red(at); !ok {
@@ -296,7 +339,7 @@ func TestAPressReachesTheDeskAndTheAnswerTheLamp(t *testing.T) {
 // which the line of the red lamp rose.
 func TestPowerCuts(t *testing.T) {
 	t.Parallel()
-	w := start(t, alarmBox)
+	w := start(t, alarmBox, "")
 	rng := rand.New(rand.NewPCG(7, 7))
 	const rounds = 3
 	for round := range rounds {
@@ -357,7 +400,7 @@ func TestPowerCuts(t *testing.T) {
 // card comes to, the firmware is started again.
 func TestAHungFirmwareIsStartedAgain(t *testing.T) {
 	t.Parallel()
-	w := start(t, alarmBox)
+	w := start(t, alarmBox, "")
 	if err := w.box.BlockCard(true); err != nil {
 		t.Fatal(err)
 	}
@@ -383,7 +426,7 @@ func TestAHungFirmwareIsStartedAgain(t *testing.T) {
 // board.
 func TestAHungBoardIsStartedByItsWatchdog(t *testing.T) {
 	t.Parallel()
-	w := start(t, alarmBox)
+	w := start(t, alarmBox, "")
 	if err := w.box.BlockCard(true); err != nil {
 		t.Fatal(err)
 	}
