@@ -168,7 +168,7 @@ func (a *Agent) shown(n *wire.Notice, state func() spool.KV) {
 }
 
 // clear resets a latched alarm.
-func (a *Agent) clear(button string, body *wire.AlarmCleared) {
+func (a *Agent) clear(button string, body *wire.AlarmCleared, state ...spool.KV) {
 	at, p := a.stamp(), a.latches[button]
 	at.drill = p.Drill
 	a.store(at, wire.Alarm, body, func(seq uint64) {
@@ -180,7 +180,7 @@ func (a *Agent) clear(button string, body *wire.AlarmCleared) {
 			return
 		}
 		a.log.Info("alarm reset", "button", button, "alarm", body.Alarm, "by", body.By)
-	}, spool.KV{Key: latchState + button})
+	}, append(state, spool.KV{Key: latchState + button})...)
 }
 
 func (a *Agent) buttonOf(alarm wire.AlarmID) string {

@@ -222,7 +222,7 @@ func (a *Agent) matched(m fingerprint.Match) {
 	for button, p := range a.latches {
 		if !hidden(button) {
 			reset = true
-			a.clear(button, &wire.AlarmCleared{Alarm: p.Alarm, By: wire.ClearedByOfficer, Officer: f.Officer})
+			a.clear(button, &wire.AlarmCleared{Alarm: p.Alarm, By: wire.ClearedByOfficer, Officer: f.Officer}, kv...)
 		}
 	}
 	switch {
