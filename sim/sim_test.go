@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,7 +177,16 @@ func TestUp(t *testing.T) {
 		ended <- sim.Run(ctx, "test", []string{"up", "--desk-addr", "127.0.0.1:0", "--sim-addr", "127.0.0.1:0", "--data", data}, strings.NewReader(""), in, &stderr)
 		_ = in.Close()
 	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
+	lines := bufio.NewReader(out)
+	told, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatalf("no line to sign in: %v\n%s", err, stderr.String())
+	}
+	var name, password string
+	if n, err := fmt.Sscanf(told, "sign in: name=%s password=%s\n", &name, &password); n != 2 || err != nil || len(password) < 20 {
+		t.Fatalf("the line to sign in is %q", told)
+	}
+	line, err := lines.ReadString('\n')
 	if err != nil {
 		t.Fatalf("no ready line: %v\n%s", err, stderr.String())
 	}
@@ -189,19 +199,40 @@ func TestUp(t *testing.T) {
 	if len(devices.Devices) != 9 {
 		t.Errorf("%d devices, want 9", len(devices.Devices))
 	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	ask := func(path string, body any) {
+		t.Helper()
+		b, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := browser.Post(desk+path, "application/json", bytes.NewReader(b))
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %v, %v", path, resp, err)
+		}
+		_ = resp.Body.Close()
+	}
+	ask("/api/v1/session", map[string]string{"name": name, "password": password})
 	press(t, url+"/devices/box-02/button/fire/press?bounce=true")
 	eventually(t, time.Second, func() bool {
 		var a struct {
 			Incidents []struct{ Device, Kind, State string }
 		}
-		get(t, desk+"/api/v1/incidents", &a)
+		resp, err := browser.Get(desk + "/api/v1/incidents")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&a); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status, err)
+		}
 		return len(a.Incidents) == 1 && a.Incidents[0].Device == "box-02" && a.Incidents[0].Kind == "fire" && a.Incidents[0].State == "open"
 	})
-	resp, err := http.Post(desk+"/api/v1/incidents/1/acknowledge", "application/json", strings.NewReader(`{"by":"D-07"}`))
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatal(resp, err)
-	}
-	_ = resp.Body.Close()
+	ask("/api/v1/incidents/1/acknowledge", map[string]string{"by": name})
 	eventually(t, 3*time.Second, func() bool {
 		var v struct{ Lamps struct{ Shows string } }
 		get(t, url+"/devices/box-02", &v)

@@ -1,12 +1,16 @@
 package sim
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fengsui/fengsui/boards/image"
@@ -65,6 +69,10 @@ func up(ctx context.Context, version string, args []string, std streams) (err er
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 
+	name, password, err := demoAccount(ctx, version, filepath.Join(dir, "centre"))
+	if err != nil {
+		return interrupted(ctx, err)
+	}
 	d, err := startDistrict(ctx, district.Options{Data: dir, Devices: devices, DeskAddr: deskAddr, Seed: uint64(time.Now().UnixNano()), Keep: keep}, version, std)
 	if err != nil {
 		return interrupted(ctx, err)
@@ -99,6 +107,7 @@ func up(ctx context.Context, version string, args []string, std streams) (err er
 		fmt.Fprint(std.err, " (removed at the end)")
 	}
 	fmt.Fprintf(std.err, "\nPress a button: curl -X POST %s/devices/%s\nCtrl-C ends everything.\n", url, example(devices))
+	fmt.Fprintf(std.out, "sign in: name=%s password=%s\n", name, password)
 	fmt.Fprintf(std.out, "ready desk=%s sim=%s\n", d.Centre.URL(), url)
 	select {
 	case <-ctx.Done():
@@ -127,6 +136,31 @@ func addBoard(devices map[string]scenario.Device) error {
 		Buttons: map[string]scenario.Button{"panic": {Kind: "panic"}, "fire": {Kind: "fire"}, "medical": {Kind: "medical"}},
 	}
 	return nil
+}
+
+// demoAccount makes the admin who signs in at the desk, by the centre's own command, with a
+// password that is drawn at each start. In a folder that was used before, he gets a one-time
+// password.
+func demoAccount(ctx context.Context, version, data string) (name, password string, err error) {
+	name, password = "demo", rand.Text()
+	run := func(in string, args ...string) (string, error) {
+		var out, errs bytes.Buffer
+		if code := centre(version)(ctx, append([]string{"account"}, args...), strings.NewReader(in), &out, &errs); code != 0 {
+			return "", fmt.Errorf("%w: account: %s", district.ErrCentre, strings.TrimSpace(errs.String()))
+		}
+		return out.String(), nil
+	}
+	have, err := run("", "list", "--data", data)
+	if err != nil {
+		return "", "", err
+	}
+	if !strings.HasPrefix(have, name+" ") && !strings.Contains(have, "\n"+name+" ") {
+		_, err = run(password+"\n", "add", "--data", data, "--name", name, "--role", "admin", "--password-stdin")
+		return name, password, err
+	}
+	told, err := run("", "reset", "--data", data, "--name", name)
+	_, password, _ = strings.Cut(strings.TrimSpace(told), "\t")
+	return name, password, err
 }
 
 // interrupted makes an interruption no error.

@@ -35,7 +35,7 @@ var (
 	// ErrBusy means that too many passwords are being checked already: try again.
 	ErrBusy = errors.New("too many people are signing in at once")
 	// ErrLastAdmin means that no enabled admin would remain.
-	ErrLastAdmin = errors.New("at least one enabled admin must remain")
+	ErrLastAdmin = errors.New("at least one enabled admin of the whole district must remain")
 	// ErrStale means that another process has changed the accounts meanwhile.
 	ErrStale = errors.New("the accounts have changed meanwhile")
 )

@@ -30,6 +30,11 @@ const usage = `usage: cloud-bridge COMMAND
       --mqtt-addr HOST:PORT   the embedded broker (127.0.0.1:1883)
       --broker mqtt://H:P     use this MQTT broker and not the embedded one
       --devices FILE          register the devices of a YAML file first
+      --tls-cert FILE --tls-key FILE   serve https; read again when renewed
+      --proxy ADDR,…          believe X-Forwarded-For and -Proto of these proxies
+      --oidc FILE             an OpenID provider that people sign in at (YAML)
+      --session-idle DURATION without use ends a session (1h)
+      --session-life DURATION ends it in any case (24h)
       --map-style URL         a MapLibre style for the desk's map
       --suspect DURATION      of silence makes a device suspect (1m)
       --offline DURATION      of silence makes it an incident (1m25s)
@@ -45,17 +50,29 @@ const usage = `usage: cloud-bridge COMMAND
   device add --data DIR --id ID --kind alarm-box|patrol-car --key HEX
       [--name NAME] [--lat DEG --lon DEG]
   device list --data DIR
+  account add --data DIR --name NAME --role ROLE [--scope NODE,…|*]
+      [--password-stdin | --token-only]
+      print a one-time password; ROLE: viewer, dispatcher, supervisor, technician, admin
+  account list --data DIR
+  account assign --data DIR --name NAME --role ROLE [--scope NODE,…|*]
+  account reset|disable|enable --data DIR --name NAME
+      reset prints a one-time password, ends all sessions and revokes all tokens
+  account token --data DIR --name NAME [--role ROLE] [--label TEXT] [--days N]
+      print a token for a program
   version
 `
 
 // errUsage means that the arguments are wrong; the message says how.
 var errUsage = errors.New("usage")
 
-type streams struct{ out, err io.Writer }
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
 
 // Run runs the command and returns its exit status.
-func Run(ctx context.Context, version string, args []string, _ io.Reader, stdout, stderr io.Writer) int {
-	err := run(ctx, version, args, streams{stdout, stderr})
+func Run(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	err := run(ctx, version, args, streams{stdin, stdout, stderr})
 	switch {
 	case err == nil:
 		return 0
@@ -89,6 +106,8 @@ func run(ctx context.Context, version string, args []string, std streams) error 
 		return printKey(args[1:], std)
 	case "device":
 		return deviceCommand(ctx, args[1:], std)
+	case "account":
+		return accountCommand(ctx, args[1:], std)
 	case "version":
 		fmt.Fprintln(std.out, "cloud-bridge", version)
 		return nil

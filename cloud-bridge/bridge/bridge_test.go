@@ -141,6 +141,7 @@ type centre struct {
 
 func serve(t testing.TB, args ...string) *centre {
 	t.Helper()
+	known := grant(t, args)
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	var errs bytes.Buffer
@@ -162,6 +163,7 @@ func serve(t testing.TB, args ...string) *centre {
 		_, log := c.stop()
 		t.Fatalf("no ready line but %q, %v: %s", line, err, log)
 	}
+	known(c.desk)
 	return c
 }
 

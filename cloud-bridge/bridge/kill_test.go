@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
@@ -42,7 +44,39 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
+	http.DefaultClient.Transport = signedIn{}
 	os.Exit(m.Run())
+}
+
+// tokens are those of the centres of these tests, by host and port; granted, by data folder.
+var tokens, granted sync.Map
+
+// signedIn makes each request to a centre of these tests come from somebody who may do all.
+type signedIn struct{}
+
+func (signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
+	if token, ok := tokens.Load(r.URL.Host); ok && r.Header.Get("Authorization") == "" && r.Header.Get("Cookie") == "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+token.(string))
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// grant makes an account before a centre starts, and returns what remembers its token once
+// the desk's address is known.
+func grant(t testing.TB, args []string) (at func(desk string)) {
+	t.Helper()
+	data := args[slices.Index(args, "--data")+1]
+	token, known := granted.Load(data)
+	if !known {
+		made, err := bridge.Grant(t.Context(), data, account.Admin, "li")
+		if err != nil {
+			t.Fatal(err)
+		}
+		token = made["li"]
+		granted.Store(data, token)
+	}
+	return func(desk string) { tokens.Store(strings.TrimPrefix(desk, "http://"), token) }
 }
 
 // sender is a device as the contract wants it: it keeps what is not
@@ -121,6 +155,7 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	senders := []*sender{{id: "box-01"}, {id: "box-02"}, {id: "box-03"}}
+	grant(t, []string{"--data", data})
 	for _, s := range senders {
 		must(t, "device", "add", "--data", data, "--id", s.id, "--kind", "alarm-box", "--key", publicHex(deviceKey))
 	}

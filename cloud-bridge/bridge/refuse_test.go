@@ -52,6 +52,7 @@ type process struct {
 
 func startProcess(t testing.TB, data string, more ...string) *process {
 	t.Helper()
+	known := grant(t, []string{"--data", data})
 	p := &process{t: t, log: filepath.Join(t.TempDir(), "log")}
 	p.cmd = exec.Command(os.Args[0], append([]string{"serve", "--data", data, "--http-addr", "127.0.0.1:0", "--mqtt-addr", "127.0.0.1:0"}, more...)...)
 	p.cmd.Env = append(os.Environ(), asCentre+"=1")
@@ -73,6 +74,7 @@ func startProcess(t testing.TB, data string, more ...string) *process {
 	if _, serr := fmt.Sscanf(line, "ready desk=%s mqtt=%s\n", &p.desk, &p.mqtt); err != nil || serr != nil {
 		t.Fatalf("no ready line but %q, %v: %s", line, err, p.logged())
 	}
+	known(p.desk)
 	return p
 }
 

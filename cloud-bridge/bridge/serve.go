@@ -3,12 +3,14 @@ package bridge
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/broker"
 	"github.com/fengsui/fengsui/cloud-bridge/console"
 	"github.com/fengsui/fengsui/cloud-bridge/ingest"
@@ -31,13 +34,23 @@ const (
 
 type options struct {
 	data, http, mqtt, broker, devices, mapStyle, version string
+	cert, key, oidc                                      string
+	proxies                                              []netip.Prefix
+	idle, life                                           time.Duration
 	supervise                                            supervise.Limits
 	sms                                                  smsOptions
 }
 
 func serveOptions(args []string) (options, error) {
 	o := options{supervise: supervise.DefaultLimits()}
+	var proxies string
 	err := parse(args, &o.data, func(f *flag.FlagSet) {
+		f.StringVar(&o.cert, "tls-cert", "", "")
+		f.StringVar(&o.key, "tls-key", "", "")
+		f.StringVar(&o.oidc, "oidc", "", "")
+		f.StringVar(&proxies, "proxy", "", "")
+		f.DurationVar(&o.idle, "session-idle", account.DefaultIdle, "")
+		f.DurationVar(&o.life, "session-life", account.DefaultLife, "")
 		f.StringVar(&o.http, "http-addr", "127.0.0.1:8080", "")
 		f.StringVar(&o.mqtt, "mqtt-addr", "127.0.0.1:1883", "")
 		f.StringVar(&o.broker, "broker", "embedded", "")
@@ -52,6 +65,16 @@ func serveOptions(args []string) (options, error) {
 	})
 	if err == nil {
 		err = o.sms.validate()
+	}
+	if err == nil {
+		o.proxies, err = parseProxies(proxies)
+	}
+	switch {
+	case err != nil:
+	case (o.cert == "") != (o.key == ""):
+		err = fmt.Errorf("%w: want --tls-cert and --tls-key together", errUsage)
+	case o.idle < time.Minute || o.life < o.idle:
+		err = fmt.Errorf("%w: --session-idle %v, --session-life %v: want 1m or more, and a life no shorter than idle", errUsage, o.idle, o.life)
 	}
 	if err == nil {
 		o.supervise.Every = min(o.supervise.Every, o.supervise.Suspect/5)
@@ -85,6 +108,24 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 			return err
 		}
 	}
+	accounts, err := account.New(ctx, account.Options{Keeper: st, Idle: o.idle, Life: o.life, Log: log})
+	if err != nil {
+		return err
+	}
+	var secure *tls.Config
+	if o.cert != "" {
+		cert, err := loadCertificate(o.cert, o.key, log)
+		if err != nil {
+			return err
+		}
+		secure = &tls.Config{GetCertificate: cert.get}
+	}
+	var provider *console.OIDC
+	if o.oidc != "" {
+		if provider, err = openProvider(ctx, o.oidc); err != nil {
+			return err
+		}
+	}
 	source, mqtt, accept, closeSource, err := openSource(o, log)
 	if err != nil {
 		return err
@@ -98,7 +139,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 		return err
 	}
 	desk, err := console.New(console.Options{
-		Store: st, SMS: hook, Version: o.version, MapStyle: o.mapStyle, Log: log,
+		Store: st, Accounts: accounts, OIDC: provider, Proxies: o.proxies, SMS: hook, Version: o.version, MapStyle: o.mapStyle, Log: log,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 		Ready: func(ctx context.Context) error {
 			if err := st.Writable(ctx); err != nil {
@@ -115,17 +156,29 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 		return fmt.Errorf("desk: %w", err)
 	}
 	web := desk.Server()
+	scheme, serveWeb := "http", web.Serve
+	if secure != nil {
+		web.TLSConfig = secure
+		scheme, serveWeb = "https", func(l net.Listener) error { return web.ServeTLS(l, "", "") }
+	}
+	// Before anybody can connect: the first admin is whoever reads the centre's output.
+	if name, oneTime, err := accounts.FirstAdmin(ctx); err != nil {
+		return errors.Join(err, listener.Close())
+	} else if name != "" {
+		fmt.Fprintf(std.out, "first admin: name=%s one-time-password=%s\n", name, oneTime)
+	}
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var parts sync.WaitGroup
 	parts.Go(func() {
-		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := serveWeb(listener); !errors.Is(err, http.ErrServerClosed) {
 			stop(fmt.Errorf("desk: %w", err))
 		}
 	})
 	parts.Go(func() { st.Guard(ctx) })
 	parts.Go(func() { second(ctx) })
+	parts.Go(func() { accounts.Run(ctx) })
 	parts.Go(func() {
 		hearing := func() supervise.Hearing {
 			switch {
@@ -141,7 +194,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 	parts.Go(func() {
 		started := func() {
 			accept()
-			fmt.Fprintf(std.out, "ready desk=http://%s mqtt=%s\n", reachable(listener.Addr().String()), mqtt)
+			fmt.Fprintf(std.out, "ready desk=%s://%s mqtt=%s\n", scheme, reachable(listener.Addr().String()), mqtt)
 		}
 		if err := in.Run(ctx, started); err != nil {
 			stop(err)

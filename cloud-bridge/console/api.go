@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 	"github.com/fengsui/fengsui/firmware/wire"
@@ -86,6 +87,10 @@ func (c *Console) api(answer func(*http.Request, http.ResponseWriter) (any, erro
 			return // Nobody waits for the answer.
 		}
 		if p, ok := problemOf(err); ok {
+			writeProblem(w, p)
+			return
+		}
+		if p := accountProblem(w, err); p != nil {
 			writeProblem(w, p)
 			return
 		}
@@ -208,7 +213,15 @@ func (c *Console) listIncidents(r *http.Request, _ http.ResponseWriter) (any, er
 			filter.States = append(filter.States, state)
 		}
 	}
+	bound := !actorOf(r.Context()).Scope.Whole()
+	if bound {
+		filter.Limit = 0 // it counts what the actor sees
+	}
 	list, err := c.options.Store.Incidents(r.Context(), filter)
+	if err == nil && bound {
+		list, err = only(r.Context(), c, list, whereIncident)
+		list = newest(list, int(limit))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +232,20 @@ func (c *Console) listIncidents(r *http.Request, _ http.ResponseWriter) (any, er
 		answer.Incidents = append(answer.Incidents, viewIncident(&list[i]))
 	}
 	return answer, nil
+}
+
+// newest keeps the limit newest incidents, in their order.
+func newest(list []incident.Incident, limit int) []incident.Incident {
+	if len(list) <= limit {
+		return list
+	}
+	ids := make([]int64, 0, len(list))
+	for i := range list {
+		ids = append(ids, list[i].ID)
+	}
+	slices.Sort(ids)
+	oldest := ids[len(ids)-limit]
+	return slices.DeleteFunc(list, func(i incident.Incident) bool { return i.ID < oldest })
 }
 
 func incidentID(r *http.Request) (int64, error) {
@@ -240,11 +267,44 @@ func (c *Console) getIncident(r *http.Request, _ http.ResponseWriter) (any, erro
 	if _, err := query(r); err != nil {
 		return nil, err
 	}
-	i, err := c.options.Store.Incident(r.Context(), id)
+	i, err := c.incident(r.Context(), id)
 	if err != nil {
 		return nil, err
 	}
 	return viewIncident(i), nil
+}
+
+// whereIncident is what decides who sees an incident.
+func whereIncident(i *incident.Incident) (string, *store.Point) {
+	if i.Device == "" && i.Position != nil {
+		return "", &store.Point{Lat: i.Position.Lat, Lon: i.Position.Lon}
+	}
+	return i.Device, nil
+}
+
+func whereDevice(d *store.Device) (string, *store.Point) { return d.ID, nil }
+
+// incident is one that the actor sees; for any other the error is as if there were none.
+func (c *Console) incident(ctx context.Context, id int64) (*incident.Incident, error) {
+	i, err := c.options.Store.Incident(ctx, id)
+	if err == nil {
+		device, at := whereIncident(i)
+		err = c.sees(ctx, device, at)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w: incident %d", store.ErrNotFound, id)
+	}
+	return i, err
+}
+
+// seesDevice is nil when the actor sees a device; for any other the error is as if there
+// were none.
+func (c *Console) seesDevice(ctx context.Context, id string) error {
+	err := c.sees(ctx, id, nil)
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w: device %q", store.ErrNotFound, id)
+	}
+	return err
 }
 
 // step reads the request of one of an incident's steps and takes it.
@@ -260,8 +320,11 @@ func (c *Console) step(r *http.Request, w http.ResponseWriter, known []string, t
 	if err != nil {
 		return nil, err
 	}
-	by, err := nameOf(members, "by")
-	if err != nil {
+	by := actorOf(r.Context()).Name
+	if sent, given := members["by"]; given && account.NameKey(sent) != account.NameKey(by) {
+		return nil, badField("by", sent, strconv.Quote(by)+", who is signed in, or no such member")
+	}
+	if _, err := c.incident(r.Context(), id); err != nil {
 		return nil, err
 	}
 	i, err := take(id, by, members)
@@ -303,6 +366,9 @@ func (c *Console) listDevices(r *http.Request, _ http.ResponseWriter) (any, erro
 		return nil, err
 	}
 	list, err := c.options.Store.Devices(r.Context())
+	if err == nil {
+		list, err = only(r.Context(), c, list, whereDevice)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -318,6 +384,9 @@ func (c *Console) listDevices(r *http.Request, _ http.ResponseWriter) (any, erro
 
 func (c *Console) getDevice(r *http.Request, _ http.ResponseWriter) (any, error) {
 	if _, err := query(r); err != nil {
+		return nil, err
+	}
+	if err := c.seesDevice(r.Context(), r.PathValue("id")); err != nil {
 		return nil, err
 	}
 	d, err := c.options.Store.Device(r.Context(), r.PathValue("id"))
@@ -346,6 +415,9 @@ func (c *Console) listEvents(r *http.Request, _ http.ResponseWriter) (any, error
 		return nil, err
 	}
 	q.Limit = int(limit)
+	if err := c.seesDevice(r.Context(), r.PathValue("id")); err != nil {
+		return nil, err
+	}
 	rows, err := c.options.Store.Events(r.Context(), r.PathValue("id"), q)
 	if err != nil {
 		return nil, err
@@ -403,6 +475,9 @@ func (c *Console) getTrack(r *http.Request, w http.ResponseWriter) (any, error) 
 		return nil, badField("from", from.UTC().Format(time.RFC3339), "a time before to")
 	}
 	device := r.PathValue("id")
+	if err := c.seesDevice(r.Context(), device); err != nil {
+		return nil, err
+	}
 	fixes, err := c.options.Store.Track(r.Context(), device, from, to, maxTrack)
 	if err != nil {
 		return nil, err

@@ -246,11 +246,11 @@ func TestProblems(t *testing.T) {
 		{"member twice", "POST", api + "/incidents/1/acknowledge", `{"by":"Li","by":"Wang"}`, 422, "by", "once"},
 		{"number for a name", "POST", api + "/incidents/1/acknowledge", `{"by":7}`, 422, "by", "a string"},
 		{"null for a name", "POST", api + "/incidents/1/acknowledge", `{"by":null}`, 422, "by", "a string"},
-		{"nobody", "POST", api + "/incidents/1/acknowledge", `{}`, 422, "by", "1 to 64 bytes"},
-		{"blank", "POST", api + "/incidents/1/acknowledge", `{"by":"  "}`, 422, "by", "1 to 64 bytes"},
-		{"name too long", "POST", api + "/incidents/1/acknowledge", `{"by":"` + long + `"}`, 422, "by", "1 to 64 bytes"},
-		{"name of two lines", "POST", api + "/incidents/1/acknowledge", `{"by":"a\nb"}`, 422, "by", "one line"},
-		{"name that turns the line", "POST", api + "/incidents/1/acknowledge", `{"by":"a\u202eb"}`, 422, "by", "printable"},
+		{"somebody else", "POST", api + "/incidents/1/acknowledge", `{"by":"centre"}`, 422, "by", `"tester", who is signed in`},
+		{"blank", "POST", api + "/incidents/1/acknowledge", `{"by":"  "}`, 422, "by", "who is signed in"},
+		{"name too long", "POST", api + "/incidents/1/acknowledge", `{"by":"` + long + `"}`, 422, "by", "who is signed in"},
+		{"name of two lines", "POST", api + "/incidents/1/acknowledge", `{"by":"a\nb"}`, 422, "by", "who is signed in"},
+		{"name that turns the line", "POST", api + "/incidents/1/acknowledge", `{"by":"a\u202eb"}`, 422, "by", "who is signed in"},
 		{"no unit", "POST", api + "/incidents/1/dispatch", `{"by":"Li"}`, 422, "unit", "1 to 64 bytes"},
 		{"no code", "POST", api + "/incidents/1/close", `{"by":"Li"}`, 422, "code", "false_alarm"},
 		{"unknown code", "POST", api + "/incidents/1/close", `{"by":"Li","code":"whatever"}`, 422, "code", "false_alarm"},
@@ -355,7 +355,7 @@ func TestServiceEndpoints(t *testing.T) {
 func TestInternalError(t *testing.T) {
 	w := newWorld(t, nil)
 	w.press("box-01", wire.Panic, 0)
-	broken, err := console.New(console.Options{Store: failing{w.db}})
+	broken, err := console.New(console.Options{Store: failing{w.db}, Accounts: w.accounts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,11 +374,14 @@ func (failing) Devices(context.Context) ([]store.Device, error) {
 
 func TestNewRefusesBadOptions(t *testing.T) {
 	w := newWorld(t, nil)
-	if _, err := console.New(console.Options{}); err == nil {
+	if _, err := console.New(console.Options{Accounts: w.accounts}); err == nil {
 		t.Error("no store: no error")
 	}
+	if _, err := console.New(console.Options{Store: w.db}); err == nil {
+		t.Error("no accounts: no error")
+	}
 	for _, style := range []string{"map.json", "ftp://x/y", "https://", "http://a;b/style.json", "https://x y/"} {
-		if _, err := console.New(console.Options{Store: w.db, MapStyle: style}); err == nil || !strings.Contains(err.Error(), "want the http or https URL") {
+		if _, err := console.New(console.Options{Store: w.db, Accounts: w.accounts, MapStyle: style}); err == nil || !strings.Contains(err.Error(), "want the http or https URL") {
 			t.Errorf("map style %q: %v", style, err)
 		}
 	}

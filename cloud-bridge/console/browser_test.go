@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/console"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
@@ -179,6 +180,18 @@ func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 		for _, p := range pending {
 			world.send(p.Device, wire.Duty, 0, &wire.NoticeShown{Alarm: p.Notice.Alarm, Rev: p.Notice.Rev, State: p.Notice.State})
 		}
+	case "/session": // a browser's, of somebody who is signed in
+		secret, err := world.session(q.Get("name"), account.Role(q.Get("role")))
+		if err == nil {
+			_, err = io.WriteString(w, string(secret))
+		}
+		return err
+	case "/account": // a new one, with its one-time password
+		_, oneTime, err := world.accounts.Create(r.Context(), account.Actor{}, q.Get("name"), account.Role(q.Get("role")), account.Scope{account.Everywhere}, account.Opening{})
+		if err == nil {
+			_, err = io.WriteString(w, oneTime)
+		}
+		return err
 	case "/cut", "/restore":
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -2,9 +2,9 @@
 // page on which alarms are taken and units sent.
 //
 // It shows what the store holds and passes on what a person decides; each judgement of an
-// incident's states is the store's. It keeps nothing itself. It does not know who sits at
-// the desk: there are no accounts yet, and the name that comes with an action is taken on
-// trust. It listens on nothing: mount the handler, or use Server.
+// incident's states is the store's. It keeps nothing itself. Who may do what, package
+// account says; each route has its rule in one table (gate.go), and one without a rule is
+// refused. It listens on nothing: mount the handler, or use Server.
 //
 // The API is described by openapi.yaml, which it serves. Everything that a device or a
 // person wrote reaches the page as text, never as markup, and the page runs no script but
@@ -19,8 +19,11 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 )
 
 //go:embed openapi.yaml
@@ -29,6 +32,10 @@ var openAPI []byte
 // Options are what a Console is made of.
 type Options struct {
 	Store    Store                       // required
+	Accounts *account.Service            // required
+	OIDC     *OIDC                       // nil: people sign in with passwords only
+	Grid     Grid                        // nil: accounts that are bound to a part of it see nothing
+	Proxies  []netip.Prefix              // whose X-Forwarded-For and X-Forwarded-Proto are believed
 	Metrics  http.Handler                // answers /metrics; nil: there are none
 	SMS      http.Handler                // takes a gateway's SMS, which it signs itself; nil: there is no gateway
 	Ready    func(context.Context) error // why events cannot be stored now; nil: always ready
@@ -43,6 +50,8 @@ type Console struct {
 	log        *slog.Logger
 	catalogues map[string]catalogue
 	pages      map[string]*template.Template
+	signin     map[string]*template.Template
+	account    map[string]*template.Template
 	assets     *assets
 	policy     string
 	mux        *http.ServeMux
@@ -59,6 +68,9 @@ func New(options Options) (*Console, error) {
 	if options.Store == nil {
 		return nil, errors.New("console: Store is required")
 	}
+	if options.Accounts == nil {
+		return nil, errors.New("console: Accounts is required")
+	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -69,8 +81,13 @@ func New(options Options) (*Console, error) {
 	if c.catalogues, err = loadCatalogues(); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	if c.pages, err = loadPages(c.catalogues); err != nil {
-		return nil, fmt.Errorf("console: %w", err)
+	for _, page := range []struct {
+		into   *map[string]*template.Template
+		source string
+	}{{&c.pages, pageSource}, {&c.signin, signinSource}, {&c.account, accountSource}} {
+		if *page.into, err = loadPages(c.catalogues, page.source); err != nil {
+			return nil, fmt.Errorf("console: %w", err)
+		}
 	}
 	if c.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
@@ -129,6 +146,7 @@ func (c *Console) routes() *http.ServeMux {
 	}
 	mux.HandleFunc("GET /api/v1/stream", c.stream)
 	mux.HandleFunc("GET /api/v1/openapi.yaml", serveOpenAPI)
+	c.accountRoutes(mux, api)
 	api("GET /healthz", c.healthz)
 	api("GET /readyz", c.readyz)
 	if c.options.Metrics != nil {
@@ -143,20 +161,19 @@ func (c *Console) routes() *http.ServeMux {
 // foreign page makes a browser send.
 func (c *Console) protect(next http.Handler) http.Handler {
 	foreign := http.NewCrossOriginProtection()
-	foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := problemf(http.StatusForbidden, "a page of another origin may not do this")
-		p.Field, p.Value, p.Want = "Origin", shorten(r.Header.Get("Origin")), "the desk's own origin"
-		writeProblem(w, p)
-	}))
+	foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { writeProblem(w, foreignProblem(r)) }))
 	next = foreign.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Content-Security-Policy", c.policy)
 		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Referrer-Policy", "same-origin") // without one, a form of ours has the origin "null"
 		header.Set("Cross-Origin-Opener-Policy", "same-origin")
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
 		header.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		if r.TLS != nil {
+			header.Set("Strict-Transport-Security", "max-age=31536000") // RFC 6797
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -165,7 +182,7 @@ func (c *Console) protect(next http.Handler) http.Handler {
 func (c *Console) route(w http.ResponseWriter, r *http.Request) {
 	handler, pattern := c.mux.Handler(r)
 	if pattern != "" {
-		c.mux.ServeHTTP(w, r)
+		c.gate(w, r, pattern)
 		return
 	}
 	var refusal refusalWriter

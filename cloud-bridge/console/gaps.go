@@ -186,6 +186,9 @@ func (c *Console) getDeviceGaps(r *http.Request, _ http.ResponseWriter) (any, er
 	if _, err := query(r); err != nil {
 		return nil, err
 	}
+	if err := c.seesDevice(r.Context(), r.PathValue("id")); err != nil {
+		return nil, err
+	}
 	d, err := c.options.Store.Device(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return nil, err
@@ -240,12 +243,18 @@ func (c *Console) listGaps(r *http.Request, _ http.ResponseWriter) (any, error) 
 	}
 	var list []store.Device
 	if values.Has("device") {
+		if err := c.seesDevice(r.Context(), values.Get("device")); err != nil {
+			return nil, err
+		}
 		d, err := c.options.Store.Device(r.Context(), values.Get("device"))
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, *d)
 	} else if list, err = c.options.Store.Devices(r.Context()); err != nil {
+		return nil, err
+	}
+	if list, err = only(r.Context(), c, list, whereDevice); err != nil {
 		return nil, err
 	}
 	answer := struct {

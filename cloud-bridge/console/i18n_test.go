@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 	"github.com/fengsui/fengsui/firmware/wire"
@@ -46,7 +47,12 @@ func valued() map[string][]string {
 			incident.WhatClosed, incident.WhatCleared, incident.WhatShown, incident.WhatSilent, incident.WhatRestored,
 			incident.WhatTampered, incident.WhatShut, incident.WhatTexted, incident.WhatFollowed,
 		},
-		"start":    {wire.StartDamaged.String(), wire.StartRolledBack.String()},
+		"start": {wire.StartDamaged.String(), wire.StartRolledBack.String()},
+		"started": {
+			string(wire.StartedPower), string(wire.StartedWatchdog), string(wire.StartedPanic), string(wire.StartedCommanded),
+			string(wire.StartedHung), string(wire.StartedCrashed), string(wire.StartedUnknown),
+		},
+		"board":    {"under_voltage", "under_voltage_was", "throttled", "throttled_was"},
 		"heard":    {"ok", "late", "silent", "unsure"},
 		"fix":      {"live", "recent", "old"},
 		"unit.fix": {"live", "recent", "old"},
@@ -59,6 +65,10 @@ func valued() map[string][]string {
 	for _, c := range store.Causes() {
 		v["storage"] = append(v["storage"], string(c))
 	}
+	for _, r := range account.Roles() {
+		v["role"] = append(v["role"], string(r))
+	}
+	v["opens"] = []string{"password", "one-time", "oidc", "token"}
 	for _, c := range append(incident.Codes(), incident.Restored) {
 		v["code"] = append(v["code"], string(c))
 	}
@@ -76,12 +86,17 @@ func used(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := regexp.MustCompile(`\bt\("([^"]+)"|\bnote\("([^"]+)"|\bt "([^"]+)"|ticking\([^"\n]*(?:\([^"\n]*\)[^"\n]*)*, "([a-z_.]+)"`)
+	plain := regexp.MustCompile(`\bt\("([^"]+)"|\bnote\("([^"]+)"|\bt "([^"]+)"|\btell\("([^"]+)"|ticking\([^"\n]*(?:\([^"\n]*\)[^"\n]*)*, "([a-z_.]+)"`)
 	dynamic := regexp.MustCompile(`tx\("([^"]+)"|"([a-z_]+(?:\.[a-z]+)?)[._]" \+ [a-zA-Z.]+\)|printf "([a-z]+)\.%s"`)
-	for _, file := range append(files, "page.html") {
+	for _, file := range append(files, "page.html", "signin.html", "account.html", "signin.go") {
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if file == "signin.go" { // what it says of what went wrong
+			for _, m := range regexp.MustCompile(`"((?:signin|password)\.[a-z_]+)"`).FindAllStringSubmatch(string(raw), -1) {
+				used[m[1]] = file
+			}
 		}
 		for _, m := range plain.FindAllStringSubmatch(string(raw), -1) {
 			for _, key := range m[1:] {

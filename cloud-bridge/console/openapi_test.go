@@ -6,34 +6,61 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/console"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
-// Every route is described, and nothing is described that is no route.
+// Every route is described, and nothing is described that is no route; every route has a
+// rule, and every rule a route; and the document names the role that the rule wants.
 func TestOpenAPIDescribesEveryRoute(t *testing.T) {
-	source, err := os.ReadFile("console.go")
+	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var routes []string
-	for _, m := range regexp.MustCompile(`"(GET|POST) (/[^"]*)"`).FindAllStringSubmatch(string(source), -1) {
-		if !strings.HasPrefix(m[2], "/assets/") && m[2] != "/{$}" {
-			routes = append(routes, m[1]+" "+m[2])
+	var all, routes []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
 		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?:api|HandleFunc|Handle)\("([A-Z]+ /[^"]*)"`).FindAllStringSubmatch(string(source), -1) {
+			all = append(all, m[1])
+			if _, path, _ := strings.Cut(m[1], " "); strings.HasPrefix(path, "/api/") || slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, path) {
+				routes = append(routes, m[1])
+			}
+		}
+	}
+	rules := console.Rules()
+	slices.Sort(all)
+	if ruled := slices.Sorted(maps.Keys(rules)); !slices.Equal(all, ruled) {
+		t.Errorf("routes %q\nrules  %q", all, ruled)
 	}
 	var described []string
 	for path, item := range readDocument(t).at("paths") {
-		for method := range item.(map[string]any) {
-			if method != "parameters" {
-				described = append(described, strings.ToUpper(method)+" "+path)
+		for method, operation := range item.(map[string]any) {
+			if method == "parameters" {
+				continue
+			}
+			route := strings.ToUpper(method) + " " + path
+			described = append(described, route)
+			op := operation.(map[string]any)
+			role, _ := op["x-role"].(string)
+			whole, _ := op["x-whole-district"].(bool)
+			open := op["security"] != nil
+			if r := rules[route]; string(r.Least) != role || r.Whole != whole || open != (role == "") {
+				t.Errorf("%s: the document says role %q, whole %v, open %v; the rule is %+v", route, role, whole, open, r)
 			}
 		}
 	}
@@ -60,9 +87,9 @@ func TestOpenAPIAnswers(t *testing.T) {
 	seedBusy(w)
 	sendEverything(w)
 	called := make(map[string]bool)
-	call := func(method, path, target, body string) {
+	call := func(method, path, target, body string, header ...string) {
 		t.Helper()
-		answer, raw := w.do(method, target, body)
+		answer, raw := w.do(method, target, body, header...)
 		operation := d.at("paths", path, strings.ToLower(method))
 		responses := d.deref(operation["responses"])
 		status := fmt.Sprint(answer.StatusCode)
@@ -108,6 +135,50 @@ func TestOpenAPIAnswers(t *testing.T) {
 	call("GET", v1+"/gaps", v1+"/gaps?device=box-05&lane=duty&why=not_yet,never&final=false&limit=1", "")
 	call("GET", v1+"/gaps", v1+"/gaps?why=lost", "")
 	call("GET", v1+"/refused", v1+"/refused", "")
+	p := func(path string) string { return strings.NewReplacer("{id}", "3").Replace(path) }
+	for _, c := range []struct{ path, body string }{
+		{"/session", ""}, {"/sessions", ""}, {"/tokens", ""}, {"/accounts", ""}, {"/accounts/{id}", ""},
+	} {
+		call("GET", v1+c.path, v1+p(c.path), c.body)
+	}
+	if _, err := w.session("Mei", account.Admin); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ path, body string }{
+		{"/session", `{"name":"Mei","password":"wrong"}`},
+		{"/session", `{"name":"Mei"}`},
+		{"/session", `{"name":"Mei","password":"` + password + `"}`},
+		{"/tokens", `{"label":"x","days":"3","role":"viewer"}`},
+		{"/tokens", `{"label":""}`},
+		{"/tokens/{id}/revoke", ""},
+		{"/accounts", `{"name":"Wang","role":"viewer","scope":"*"}`},
+		{"/accounts", `{"name":"Wang","role":"viewer","scope":"*"}`},
+		{"/accounts/{id}/assign", `{"role":"viewer","scope":"a,b"}`},
+		{"/accounts/{id}/reset", ""},
+		{"/accounts/{id}/disable", `{}`},
+		{"/accounts/{id}/enable", `{"x":"y"}`},
+		{"/accounts/{id}/enable", ""},
+		{"/session/password", `{"old":"x","password":"y"}`},
+		{"/session/end", ""},
+	} {
+		call("POST", v1+c.path, v1+p(c.path), c.body)
+	}
+	newest := w.accounts.Tokens(w.account("tester"))
+	call("POST", v1+"/tokens/{id}/revoke", fmt.Sprintf("%s/tokens/%d/revoke", v1, newest[len(newest)-1].ID), "")
+	// What concerns a browser's own session.
+	secret, err := w.session("Mei", account.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookie := "fengsui-loopback=" + string(secret)
+	call("GET", v1+"/sessions", v1+"/sessions", "", "Cookie", cookie)
+	call("GET", v1+"/session", v1+"/session", "", "Cookie", cookie)
+	call("POST", v1+"/session/password", v1+"/session/password", `{"old":"`+password+`","password":"eleven wet umbrellas"}`, "Cookie", cookie)
+	if secret, _, err = w.accounts.SignIn(t.Context(), "Mei", "eleven wet umbrellas", account.From{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	mine := w.accounts.Sessions(w.account("Mei"))[0].ID
+	call("POST", v1+"/sessions/{id}/end", fmt.Sprintf("%s/sessions/s%d/end", v1, mine), "", "Cookie", "fengsui-loopback="+string(secret))
 	call("GET", v1+"/openapi.yaml", v1+"/openapi.yaml", "")
 	call("GET", "/healthz", "/healthz", "")
 	call("GET", "/readyz", "/readyz", "")

@@ -139,6 +139,7 @@ type boot struct {
 	MapStyle string    `json:"map_style"`
 	Version  string    `json:"version"`
 	Time     Time      `json:"time"`
+	Me       *Me       `json:"me"`
 }
 
 type pageData struct {
@@ -147,6 +148,7 @@ type pageData struct {
 	Boot         template.JS
 	Codes        []incident.Code
 	Languages    []pageLanguage
+	Me           *Me
 }
 
 type pageLanguage struct {
@@ -156,10 +158,10 @@ type pageLanguage struct {
 
 // loadPages parses the page once for each language, so that its text is looked up in
 // that language's messages.
-func loadPages(catalogues map[string]catalogue) (map[string]*template.Template, error) {
+func loadPages(catalogues map[string]catalogue, source string) (map[string]*template.Template, error) {
 	pages := make(map[string]*template.Template, len(catalogues))
 	for lang, messages := range catalogues {
-		page, err := template.New("page").Funcs(template.FuncMap{"t": messages.text}).Parse(pageSource)
+		page, err := template.New("page").Funcs(template.FuncMap{"t": messages.text}).Parse(source)
 		if err != nil {
 			return nil, fmt.Errorf("parse the page: %w", err)
 		}
@@ -169,35 +171,19 @@ func loadPages(catalogues map[string]catalogue) (map[string]*template.Template, 
 }
 
 func (c *Console) servePage(w http.ResponseWriter, r *http.Request) {
-	lang, explicit := chooseLanguage(r)
-	if explicit {
-		http.SetCookie(w, &http.Cookie{Name: langCookie, Value: lang, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode})
-	}
+	me := viewMe(actorOf(r.Context()))
+	lang, list := c.language(w, r)
 	// encoding/json escapes <, > and &, so the block cannot end early.
 	start, err := json.Marshal(boot{
-		Lang: lang, Messages: c.catalogues[lang], Assets: c.assets.root,
+		Lang: lang, Messages: c.catalogues[lang], Assets: c.assets.root, Me: me,
 		MapBuilt: c.assets.built, MapStyle: c.options.MapStyle, Version: c.options.Version, Time: Time{time.Now()},
 	})
 	if err != nil {
 		c.internal(w, r, err)
 		return
 	}
-	data := pageData{Lang: lang, Assets: c.assets.root, MapBuilt: c.assets.built, Boot: template.JS(start), Codes: incident.Codes()}
-	for _, l := range [...]pageLanguage{{Tag: "zh-CN", Name: "中文"}, {Tag: "en", Name: "English"}} {
-		l.Current = l.Tag == lang
-		data.Languages = append(data.Languages, l)
-	}
-	var page bytes.Buffer
-	if err := c.pages[lang].Execute(&page, data); err != nil {
-		c.internal(w, r, err)
-		return
-	}
-	header := w.Header()
-	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Language", lang)
-	header.Set("Cache-Control", "no-store")
-	header.Set("Vary", "Accept-Language, Cookie")
-	_, _ = w.Write(page.Bytes()) // The reader may have gone; there is nobody to tell.
+	data := pageData{Lang: lang, Assets: c.assets.root, MapBuilt: c.assets.built, Boot: template.JS(start), Codes: incident.Codes(), Languages: list, Me: me}
+	c.show(w, r, c.pages[lang], lang, http.StatusOK, data)
 }
 
 // contentPolicy is the page's content security policy (CSP level 3): our own files and
@@ -221,7 +207,7 @@ func contentPolicy(mapStyle string) (string, error) {
 		"img-src " + images,
 		"connect-src 'self'" + origin,
 		"base-uri 'none'",
-		"form-action 'none'",
+		"form-action 'self'",
 		"frame-ancestors 'none'",
 	}, "; "), nil
 }

@@ -84,7 +84,7 @@ func TestSecurityHeaders(t *testing.T) {
 		if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "blob:") {
 			t.Errorf("%s: policy %q", target, policy)
 		}
-		if answer.Header.Get("X-Content-Type-Options") != "nosniff" || answer.Header.Get("Referrer-Policy") != "no-referrer" {
+		if answer.Header.Get("X-Content-Type-Options") != "nosniff" || answer.Header.Get("Referrer-Policy") != "same-origin" {
 			t.Errorf("%s: %v", target, answer.Header)
 		}
 	}
@@ -122,7 +122,7 @@ func TestScriptsMakeNoMarkup(t *testing.T) {
 	_, page := w.do("GET", "/", "")
 	root := regexp.MustCompile(`/assets/[^/"]+/static/`).FindString(string(page))
 	forbidden := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|eval\(|new Function|setHTML|createContextualFragment|srcdoc`)
-	for _, name := range []string{"api", "desk", "detail", "devices", "dom", "map", "model", "queue", "sound", "text"} {
+	for _, name := range []string{"account", "api", "desk", "detail", "devices", "dom", "map", "model", "queue", "sound", "text"} {
 		answer, body := w.do("GET", root+name+".js", "")
 		if answer.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", name, answer.Status)

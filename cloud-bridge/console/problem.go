@@ -124,6 +124,9 @@ func parseMembers(body []byte, known []string) (map[string]string, error) {
 			return nil, malformed(fmt.Sprintf("the body is not JSON (%v)", err))
 		}
 		if !slices.Contains(known, name) {
+			if len(known) == 0 {
+				return nil, badField(shorten(name), string(raw), "no members")
+			}
 			p := badField(name, string(raw), "one of the members "+strings.Join(known, ", "))
 			p.Detail = fmt.Sprintf("unknown member %q: this takes %s", shorten(name), strings.Join(known, ", "))
 			p.Field = shorten(name)

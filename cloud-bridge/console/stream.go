@@ -169,19 +169,30 @@ func (c *Console) tell(ctx context.Context, out *eventWriter, changes []store.Ch
 		case store.TroubleChanged:
 			name, value = "storage", viewStorage(c.options.Store.Trouble())
 		case store.IncidentChanged:
-			i, err := c.options.Store.Incident(ctx, change.Incident)
+			i, err := c.incident(ctx, change.Incident)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // elsewhere: this reader does not see it
+			}
 			if err != nil {
 				return fmt.Errorf("incident %d: %w", change.Incident, err)
 			}
 			i.Timeline = nil
 			value = viewIncident(i)
 		case store.DeviceChanged:
+			if err := c.seesDevice(ctx, change.Device); errors.Is(err, store.ErrNotFound) {
+				continue
+			} else if err != nil {
+				return fmt.Errorf("device %s: %w", change.Device, err)
+			}
 			d, err := c.options.Store.Device(ctx, change.Device)
 			if err != nil {
 				return fmt.Errorf("device %s: %w", change.Device, err)
 			}
 			value = viewDevice(d, time.Now())
 		case store.RefusedChanged:
+			if !actorOf(ctx).Scope.Whole() {
+				continue
+			}
 			refused, err := c.options.Store.Refused(ctx)
 			if err != nil {
 				return fmt.Errorf("refused: %w", err)

@@ -27,6 +27,7 @@ func (w *world) served() string {
 		w.t.Fatal(err)
 	}
 	server := w.desk.Server()
+	server.Handler = w.through(w.desk)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	w.t.Cleanup(func() {
@@ -152,14 +153,14 @@ func TestStreamUnderLoad(t *testing.T) {
 func TestStreamEndsWhenBehind(t *testing.T) {
 	w := newWorld(t, nil)
 	slow := &slowChanges{Store: w.db, watcher: w.db.Watch(1)}
-	desk, err := console.New(console.Options{Store: slow})
+	desk, err := console.New(console.Options{Store: slow, Accounts: w.accounts})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.press("box-01", wire.Panic, 0)
 	w.press("box-02", wire.Panic, 0) // The watcher is a change behind already.
 	recorder := httptest.NewRecorder()
-	desk.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/stream", nil))
+	w.through(desk).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/stream", nil))
 	if body := recorder.Body.String(); !strings.HasPrefix(body, "event: hello\n") {
 		t.Errorf("answer %q", body)
 	}
@@ -177,11 +178,12 @@ func (s *slowChanges) Watch(int) *store.Watcher { return s.watcher }
 func TestStreamOutlivesServerLimits(t *testing.T) {
 	w := newWorld(t, nil)
 	synctest.Test(t, func(t *testing.T) {
-		desk, err := console.New(console.Options{Store: w.db})
+		desk, err := console.New(console.Options{Store: w.db, Accounts: w.accounts})
 		if err != nil {
 			t.Fatal(err)
 		}
 		server, listener := desk.Server(), make(pipeListener)
+		server.Handler = w.through(desk)
 		done := make(chan error, 1)
 		go func() { done <- server.Serve(listener) }()
 		client, inside := net.Pipe()

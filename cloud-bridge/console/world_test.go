@@ -7,12 +7,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/console"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 	"github.com/fengsui/fengsui/firmware/wire"
@@ -26,6 +28,9 @@ type world struct {
 	desk *console.Console
 	db   *store.Store
 	file string // of db
+
+	accounts *account.Service
+	tokens   map[string]account.Secret // by the name of an account
 
 	booted time.Time // when its devices were started
 
@@ -70,7 +75,11 @@ func newWorld(t testing.TB, change func(*console.Options)) *world {
 			t.Fatal(err)
 		}
 	}
-	options := console.Options{Store: db, Ready: db.Writable, Version: "test"}
+	accounts, err := account.New(t.Context(), account.Options{Keeper: db, Cost: cheap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := console.Options{Store: db, Accounts: accounts, Ready: db.Writable, Version: "test"}
 	if change != nil {
 		change(&options)
 	}
@@ -86,7 +95,10 @@ func newWorld(t testing.TB, change func(*console.Options)) *world {
 			t.Error(err)
 		}
 	})
-	return &world{t: t, desk: desk, db: db, booted: time.Now().Add(-2 * time.Hour), file: file, lanes: make(map[string]*lane)}
+	w := &world{t: t, desk: desk, db: db, accounts: accounts, tokens: make(map[string]account.Secret), booted: time.Now().Add(-2 * time.Hour), file: file, lanes: make(map[string]*lane)}
+	w.token("tester")
+	w.token("Li")
+	return w
 }
 
 // send stores an event that the device captured age ago.
@@ -164,6 +176,92 @@ func (w *world) lock() (unlock func()) {
 	}
 }
 
+// cheap is what a password costs in tests that are not about it.
+var cheap = account.Cost{MemoryKiB: 64, Passes: 1, Lanes: 1}
+
+// token is that of an account of that name, an admin of the whole district, made at the
+// first call.
+func (w *world) token(name string) account.Secret {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.tokens[name] == "" {
+		w.tokens[name] = w.grant(name, account.Admin, account.Scope{account.Everywhere})
+	}
+	return w.tokens[name]
+}
+
+// grant makes an account with a token.
+func (w *world) grant(name string, role account.Role, scope account.Scope) account.Secret {
+	w.t.Helper()
+	a, _, err := w.accounts.Create(w.t.Context(), account.Actor{}, name, role, scope, account.Opening{TokenOnly: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, secret, err := w.accounts.MakeToken(w.t.Context(), account.Actor{}, a.ID, "test", role, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return secret
+}
+
+// password opens each account that session makes.
+const password = "seven quiet lanterns upstream"
+
+// session signs a browser in as an account of that name, made at the first call.
+func (w *world) session(name string, role account.Role) (account.Secret, error) {
+	if _, err := w.accounts.ByName(name); err != nil {
+		_, _, err := w.accounts.Create(w.t.Context(), account.Actor{}, name, role, account.Scope{account.Everywhere}, account.Opening{Password: password})
+		if err != nil {
+			return "", err
+		}
+	}
+	secret, _, err := w.accounts.SignIn(w.t.Context(), name, password, account.From{Address: netip.MustParseAddr("127.0.0.1")}, "")
+	return secret, err
+}
+
+// account is the number of an account.
+func (w *world) account(name string) int64 {
+	w.t.Helper()
+	a, err := w.accounts.ByName(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a.ID
+}
+
+// local makes a request come over the loopback interface.
+func local(r *http.Request) *http.Request {
+	r.Host, r.RemoteAddr = "127.0.0.1:8080", "127.0.0.1:50000"
+	return r
+}
+
+// as is who a request comes from unless it says so itself: whom its "by" names.
+func (w *world) as(r *http.Request, body string) {
+	w.t.Helper()
+	if r.Header.Get("Authorization") != "" || strings.Contains(r.Header.Get("Cookie"), "fengsui-loopback") {
+		return
+	}
+	var by struct{ By string }
+	if json.Unmarshal([]byte(body), &by) != nil || by.By == "" {
+		by.By = "tester"
+	}
+	name, err := account.ParseName(by.By)
+	if err != nil {
+		name = "tester"
+	}
+	r.Header.Set("Authorization", "Bearer "+string(w.token(name)))
+}
+
+// through serves a desk to whom nobody has to sign in: what carries no credential comes from
+// the tester, over the loopback interface.
+func (w *world) through(desk http.Handler) http.Handler {
+	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		w.as(local(r), "")
+		desk.ServeHTTP(out, r)
+	})
+}
+
 // do asks the desk and returns the answer with its body.
 func (w *world) do(method, target, body string, header ...string) (*http.Response, []byte) {
 	w.t.Helper()
@@ -174,6 +272,7 @@ func (w *world) do(method, target, body string, header ...string) (*http.Respons
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
+	w.as(local(r), body)
 	recorder := httptest.NewRecorder()
 	w.desk.ServeHTTP(recorder, r)
 	answer := recorder.Result()

@@ -1,8 +1,8 @@
 // Package desk is a client of the centre's HTTP API, as an outside program
 // would write one: it decodes what it needs and trusts nothing else.
 //
-// It keeps no state but a connection pool, and it retries nothing: a caller
-// that waits for something asks again.
+// It keeps no state but a connection pool and its people's tokens, and it
+// retries nothing: a caller that waits for something asks again.
 package desk
 
 import (
@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -31,11 +32,39 @@ var (
 type Client struct {
 	base string
 	http *http.Client
+	sign SignIn
+
+	mu     sync.Mutex
+	tokens map[string]string // by name
 }
 
+// A SignIn returns the token of somebody at the desk.
+type SignIn func(ctx context.Context, name string) (token string, err error)
+
+// Reader is the name under which a Client reads.
+const Reader = "simulator"
+
 // New returns a client of the centre at a URL such as http://127.0.0.1:8080.
-func New(base string) *Client {
-	return &Client{strings.TrimRight(base, "/"), &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}}
+func New(base string, sign SignIn) *Client {
+	return &Client{
+		base: strings.TrimRight(base, "/"), http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}},
+		sign: sign, tokens: make(map[string]string),
+	}
+}
+
+// as makes a request come from somebody.
+func (c *Client) as(req *http.Request, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tokens[name] == "" {
+		token, err := c.sign(req.Context(), name)
+		if err != nil {
+			return fmt.Errorf("desk: sign in as %q: %w", name, err)
+		}
+		c.tokens[name] = token
+	}
+	req.Header.Set("Authorization", "Bearer "+c.tokens[name])
+	return nil
 }
 
 // Close closes idle connections.
@@ -108,7 +137,7 @@ type Event struct {
 // do sends a request and decodes the answer into out. The error wraps
 // [ErrAnswer] when the centre refused, with the problem's own words, and
 // [ErrAway] when it did not answer.
-func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+func (c *Client) do(ctx context.Context, by, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -123,6 +152,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if err := c.as(req, by); err != nil {
+		return err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -149,14 +181,14 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 // Incidents lists all incidents.
 func (c *Client) Incidents(ctx context.Context) ([]Incident, error) {
 	var a struct{ Incidents []Incident }
-	err := c.do(ctx, http.MethodGet, "/incidents?limit=1000", nil, &a)
+	err := c.do(ctx, Reader, http.MethodGet, "/incidents?limit=1000", nil, &a)
 	return a.Incidents, err
 }
 
 // Devices lists all devices.
 func (c *Client) Devices(ctx context.Context) ([]Device, error) {
 	var a struct{ Devices []Device }
-	err := c.do(ctx, http.MethodGet, "/devices", nil, &a)
+	err := c.do(ctx, Reader, http.MethodGet, "/devices", nil, &a)
 	return a.Devices, err
 }
 
@@ -177,7 +209,7 @@ func (c *Client) CloseIncident(ctx context.Context, id, by, code, note string) e
 
 func (c *Client) step(ctx context.Context, id, verb string, body map[string]string) error {
 	var i Incident
-	return c.do(ctx, http.MethodPost, "/incidents/"+url.PathEscape(id)+"/"+verb, body, &i)
+	return c.do(ctx, body["by"], http.MethodPost, "/incidents/"+url.PathEscape(id)+"/"+verb, body, &i)
 }
 
 // Events returns the events of a device that come after a cursor ("" for all),
@@ -191,7 +223,7 @@ func (c *Client) Events(ctx context.Context, device, after string) ([]Event, str
 		Events []Event
 		Next   string
 	}
-	err := c.do(ctx, http.MethodGet, path, nil, &a)
+	err := c.do(ctx, Reader, http.MethodGet, path, nil, &a)
 	return a.Events, a.Next, err
 }
 
@@ -202,6 +234,9 @@ func (c *Client) Watch(ctx context.Context, ready func(), told func(Incident)) e
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/api/v1/stream", nil)
 	if err != nil {
 		return fmt.Errorf("desk: %w", err)
+	}
+	if err := c.as(req, Reader); err != nil {
+		return err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

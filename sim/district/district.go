@@ -27,6 +27,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
+	"github.com/fengsui/fengsui/cloud-bridge/bridge"
 	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/firmware/fingers"
 	"github.com/fengsui/fengsui/firmware/terminal"
@@ -119,10 +121,20 @@ func Start(ctx context.Context, o Options) (_ *District, err error) {
 	if _, err := writeFile(o.Data, "devices.yaml", reg); err != nil {
 		return nil, err
 	}
+	tokens, err := bridge.Grant(ctx, centreData, account.Supervisor, desk.Reader, scenario.DefaultBy)
+	if err != nil {
+		return nil, fmt.Errorf("district: %w", err)
+	}
 	if err := d.Centre.Start(ctx); err != nil {
 		return nil, err
 	}
-	d.Desk = desk.New(d.Centre.URL())
+	d.Desk = desk.New(d.Centre.URL(), func(ctx context.Context, name string) (string, error) {
+		if tokens[name] != "" {
+			return tokens[name], nil
+		}
+		more, err := bridge.Grant(ctx, centreData, account.Supervisor, name)
+		return more[name], err
+	})
 	for _, id := range d.IDs() {
 		if err := d.devices[id].PowerRestore(); err != nil {
 			return nil, err

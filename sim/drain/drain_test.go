@@ -167,7 +167,12 @@ func BenchmarkPressOnBacklog(b *testing.B) {
 		}
 		return n
 	}
-	r, err := http.Get(c.desk + "/api/v1/stream")
+	ask, err := http.NewRequestWithContext(b.Context(), "GET", c.desk+"/api/v1/stream", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ask.Header.Set("Authorization", "Bearer "+c.token)
+	r, err := http.DefaultClient.Do(ask)
 	if err != nil {
 		b.Fatal(err)
 	}

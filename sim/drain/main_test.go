@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
 	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/uplink"
@@ -208,7 +209,7 @@ func self(what string, args ...string) *exec.Cmd {
 // A centre is the shipping one, in a process, always at the same addresses.
 type centre struct {
 	*child
-	data, mqtt, desk, key string
+	data, mqtt, desk, key, token string
 }
 
 func newCentre(b *testing.B, devices ...string) *centre {
@@ -221,6 +222,11 @@ func newCentre(b *testing.B, devices ...string) *centre {
 		}
 		return strings.TrimSpace(out.String())
 	}
+	tokens, err := bridge.Grant(b.Context(), c.data, account.Viewer, "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	c.token = tokens["bench"]
 	c.key = run("key", "--data", c.data)
 	for _, id := range devices {
 		run("device", "add", "--data", c.data, "--id", id, "--kind", "patrol-car", "--key", hex.EncodeToString(deviceKey.Public().(ed25519.PublicKey)))

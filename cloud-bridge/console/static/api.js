@@ -32,8 +32,15 @@ async function request(path, options) {
   } catch {
     // No JSON: the status must do.
   }
+  if (response.status === 401 && path !== "/session/password") signedOut();
   if (!response.ok) throw new Refusal(response.status, body);
   return body;
+}
+
+// signedOut goes to where one signs in, and comes back from there. What is shown here would
+// only grow old.
+function signedOut() {
+  location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search + location.hash));
 }
 
 export const get = (path) => request(path, {});
@@ -60,6 +67,8 @@ export function follow(on) {
       lost = true;
       on.lost(heard ?? null);
     }
+    // A stream does not say why it ended: perhaps nobody is signed in any more.
+    get("/session").catch((e) => { if (!(e instanceof Refusal)) throw e; });
     // Full jitter, so that a district's desks do not come back in step.
     const wait = 500 + Math.random() * Math.min(10_000, 1000 * 2 ** attempt++);
     on.retry(wait);

@@ -17,31 +17,6 @@ let device = null; // or a device's
 let loaded = false;
 const wide = matchMedia("(min-width: 900px)");
 
-// The operator. There are no accounts yet: the name is taken on trust, kept in this
-// browser and sent with each action.
-
-const by = $("by");
-by.value = localStorage.getItem("fengsui.by") ?? "";
-const markOperator = () => $("operator").classList.toggle("wanting", by.value.trim() === "");
-markOperator();
-by.addEventListener("input", () => {
-  localStorage.setItem("fengsui.by", by.value.trim());
-  markOperator();
-});
-$("operator").addEventListener("submit", (e) => {
-  e.preventDefault();
-  by.blur();
-});
-
-function operator() {
-  const name = by.value.trim();
-  if (!name) {
-    by.focus();
-    say(t("operator.needed"));
-  }
-  return name;
-}
-
 const say = (text) => { $("say").textContent = text; };
 
 // Drawing. Incidents are few and urgent: each change of one is drawn in the next frame.
@@ -198,7 +173,7 @@ async function fetchAll() {
       get("/incidents?state=open,acknowledged,dispatched&limit=1000"),
       get("/incidents?state=closed&limit=20"),
       get("/devices"),
-      get("/refused"),
+      boot.me.scope === "*" ? get("/refused") : { total: 0, by_reason: {}, recent: [] }, // it is of the whole district
     ]);
     if (waiting !== mine) return; // A later hello has taken over.
     const before = new Set([...incidents.values()].filter((i) => i.state === "open").map((i) => i.id));
@@ -341,6 +316,6 @@ setInterval(() => {
 }, 1000);
 
 setCentreClock(boot.time);
-detail.setUp(operator, changed);
+detail.setUp(changed);
 drawLink();
 map.start({ assets: boot.assets, built: boot.map_built, styleURL: boot.map_style, onincident: choose, ondevice: chooseDevice });

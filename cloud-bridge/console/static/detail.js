@@ -4,24 +4,25 @@ import { Refusal, get, post } from "./api.js";
 import { $, h, keyed } from "./dom.js";
 import { devices, found, incidents, mark, pressKnown, roughly, putIncident, sensed, since, units } from "./model.js";
 import { age, badges, name, where } from "./queue.js";
-import { clock, distance, span, t, ticking, tx, within } from "./text.js";
+import { boot, clock, distance, span, t, ticking, tx, within } from "./text.js";
 
 const forms = { dispatch: $("form-dispatch"), close: $("form-close") };
 let shown = null; // the incident's id
 let busy = false; // an action is on its way
 
-// setUp wires the buttons. operator() is the name to act under, or "" after it has asked
-// for one; changed() redraws the page.
-export function setUp(operator, changed) {
+// acts says whether who is signed in may take an incident's steps; the centre judges it anew.
+const acts = ["dispatcher", "supervisor", "admin"].includes(boot.me.role);
+
+// setUp wires the buttons; changed() redraws the page.
+export function setUp(changed) {
   const act = async (verb, body) => {
-    const by = operator();
-    if (!by || busy) return;
+    if (busy) return;
     const id = shown;
     busy = true;
     fault(null);
     buttons();
     try {
-      putIncident(await post(`/incidents/${id}/${verb}`, { by, ...body }));
+      putIncident(await post(`/incidents/${id}/${verb}`, body));
       if (forms[verb]) fold(null);
     } catch (e) {
       if (!(e instanceof Refusal)) throw e;
@@ -107,11 +108,12 @@ function buttons() {
   if (i.state === "closed") forms.close.hidden = true;
   // The buttons never move: what another desk does must not slide one under a finger
   // that is about to press.
-  $("do-acknowledge").disabled = busy || i.state !== "open";
-  $("do-dispatch").disabled = busy || i.state !== "acknowledged";
-  $("do-close").disabled = busy || i.state === "closed";
+  $("do-acknowledge").disabled = busy || !acts || i.state !== "open";
+  $("do-dispatch").disabled = busy || !acts || i.state !== "acknowledged";
+  $("do-close").disabled = busy || !acts || i.state === "closed";
   $("do-acknowledge").classList.toggle("primary", i.state === "open");
-  $("do-dispatch").title = i.state === "open" ? t("act.first_acknowledge") : "";
+  $("do-acknowledge").title = $("do-close").title = acts ? "" : t("act.reads_only");
+  $("do-dispatch").title = !acts ? t("act.reads_only") : i.state === "open" ? t("act.first_acknowledge") : "";
   $("do-dispatch").classList.toggle("primary", i.state === "acknowledged");
   $("do-close").classList.toggle("primary", i.state === "dispatched");
   $("do-dispatch").setAttribute("aria-expanded", !forms.dispatch.hidden);

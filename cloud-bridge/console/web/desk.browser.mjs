@@ -10,7 +10,9 @@ await mkdir(shots, { recursive: true });
 
 const tell = async (verb) => {
   const answer = await fetch(control + verb, { method: "POST" });
-  assert.equal(answer.status, 200, `${verb}: ${await answer.text()}`);
+  const said = await answer.text();
+  assert.equal(answer.status, 200, `${verb}: ${said}`);
+  return said;
 };
 
 const browser = await chromium.launch({
@@ -29,8 +31,13 @@ const noWebGL = () => {
 
 // open makes a page that fails the run on any console error, policy violation or request
 // to elsewhere. Lost connections are told apart: offline says when they are expected.
-async function open({ lang, width = 1366, height = 768, path = "/", map = true, init = null, also = desk, reducedMotion = "reduce" }) {
+// Somebody is signed in already, as NAME in ROLE; with name null nobody is.
+async function open({ lang, width = 1366, height = 768, path = "/", map = true, init = null, name = lang === "en" ? "J. Moore" : "王芳", role = "dispatcher", also = desk, reducedMotion = "reduce" }) {
   const context = await browser.newContext({ viewport: { width, height }, locale: lang, reducedMotion, timezoneId: "Asia/Shanghai" });
+  if (name) {
+    const value = await tell(`/session?name=${encodeURIComponent(name)}&role=${role}`);
+    await context.addCookies([{ name: "__Host-fengsui", value, url: desk.replace("http:", "https:"), secure: true, httpOnly: true, sameSite: "Lax" }]);
+  }
   const page = await context.newPage();
   const state = { page, context, offline: false, wrong: [] };
   page.on("console", (m) => { if (m.type() === "error" && !state.offline) state.wrong.push(m.text()); });
@@ -97,11 +104,10 @@ for (const [lang, w] of Object.entries(words)) {
     await shot(page, `${lang}-1366-quiet`);
 
     // A new alarm is seen in the title and takes no focus from somebody who types.
-    await page.fill("#by", lang === "en" ? "J. Moore" : "李梅");
-    await page.focus("#by");
+    await page.focus("#me");
     await tell("/press?device=box-01&kind=panic");
     await page.waitForFunction((re) => new RegExp(re).test(document.title), w.alarm.source);
-    assert.equal(await page.evaluate(() => document.activeElement.id), "by");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "me");
     await until("announced", async () => (await text(page, "#say")).includes("青石桥村口"));
     const card = page.locator(".card.open").first();
     assert.match(await card.innerText(), new RegExp(w.panic));
@@ -258,7 +264,6 @@ for (const [lang, w] of Object.entries(words)) {
     assert.match(await text(page, "#storage-since"), /\d\d:\d\d:\d\d/);
     assert.ok((await page.title()).startsWith(w.troubleTitle));
     s.offline = true; // The browser logs a 503 as an error.
-    await page.fill("#by", "Li");
     await page.click("#do-acknowledge");
     await visible(page, "#act-error");
     assert.ok((await text(page, "#act-error")).includes(w.notDone));
@@ -300,6 +305,106 @@ for (const [lang, w] of Object.entries(words)) {
   });
 }
 
+const signs = {
+  en: { name: "Nora Blake", wrong: "The name or the password is wrong.", again: "Too easy to guess", title: "Sign in" },
+  "zh-CN": { name: "李梅", wrong: "用户名或密码错误。", again: "太容易被猜到", title: "登录" },
+};
+
+for (const [lang, w] of Object.entries(signs)) {
+  await check(`${lang}: signing in with a one-time password, and out in every browser`, async () => {
+    await tell("/reset");
+    await tell("/press?device=box-01&kind=panic");
+    const oneTime = await tell(`/account?name=${encodeURIComponent(w.name)}&role=admin`);
+    const s = await open({ lang, map: false, name: null, path: "/#incident=1" });
+    const { page } = s;
+    assert.match(page.url(), /\/login\?next=/);
+    assert.match(await page.title(), new RegExp(w.title));
+    await shot(page, `${lang}-1366-signin`);
+    await accessible(page, "to sign in");
+    s.offline = true; // The browser logs a 401 as an error.
+    await page.fill("#name", w.name);
+    await page.fill("#password", "not the password");
+    await page.keyboard.press("Enter");
+    await visible(page, ".error");
+    assert.equal(await text(page, ".error"), w.wrong);
+    assert.equal(await page.inputValue("#name"), w.name);
+    await shot(page, `${lang}-1366-signin-wrong`);
+    await accessible(page, "after a wrong password");
+    s.offline = false;
+    await page.fill("#password", oneTime);
+    await page.keyboard.press("Enter");
+    await visible(page, "#old");
+    await shot(page, `${lang}-1366-password`);
+    await accessible(page, "to change a password");
+    await page.goto(desk + "/");
+    assert.match(page.url(), /\/password$/, "a one-time password opens nothing");
+    const change = async (fresh) => {
+      await page.fill("#old", oneTime);
+      await page.fill("#password", fresh);
+      await page.fill("#again", fresh);
+      await page.click("button.primary");
+    };
+    s.offline = true;
+    await change("password123456");
+    await visible(page, ".error");
+    assert.ok((await text(page, ".error")).includes(w.again));
+    s.offline = false;
+    const own = "three herons by the weir";
+    await change(own);
+    await page.locator("#link[data-state=live]").waitFor();
+    assert.match(await text(page, "#me"), new RegExp(w.name));
+    const cookies = await s.context.cookies();
+    const session = cookies.find((c) => c.name === "__Host-fengsui");
+    assert.ok(session.secure && session.httpOnly && session.sameSite === "Lax" && session.path === "/" && /^[0-9a-f]{64}$/.test(session.value), JSON.stringify(session));
+    assert.equal(await page.evaluate(() => document.cookie.includes("fengsui-loopback") || document.cookie.includes("__Host")), false, "no script reads the session");
+    await accessible(page, "signed in");
+
+    await page.click("#me");
+    await visible(page, "#accounts tr");
+    await page.fill("#new-account [name=name]", "Zhang <b>Wei</b>");
+    await page.click("#new-account button");
+    await visible(page, "#told code");
+    await page.fill("#new-token [name=label]", "wall display");
+    await page.click("#new-token button");
+    await until("a token", async () => (await text(page, "#told code")).startsWith("fengsui_"));
+    assert.equal(await page.locator("#accounts b b").count(), 0, "a name is text");
+    await shot(page, `${lang}-1366-account`);
+    await accessible(page, "one's account");
+    await page.setViewportSize({ width: 390, height: 844 });
+    await shot(page, `${lang}-phone-account`);
+    await accessible(page, "one's account on a phone");
+
+    // Another browser of the same person: signing out here ends it there, its stream too.
+    const other = await open({ lang, map: false, name: null });
+    await other.page.fill("#name", w.name);
+    await other.page.fill("#password", own);
+    await other.page.keyboard.press("Enter");
+    await other.page.locator("#link[data-state=live]").waitFor();
+    other.offline = true; // The stream breaks, and a 401 follows.
+    await page.goto(desk + "/");
+    await page.locator("#link[data-state=live]").waitFor();
+    await page.locator("form[action='/logout'] button").click();
+    await page.waitForURL(/\/login$/);
+    await other.page.waitForURL(/\/login\?next=/, { timeout: 15_000 });
+    assert.deepEqual([...s.wrong, ...other.wrong], []);
+    await s.context.close();
+    await other.context.close();
+  });
+}
+
+await check("a viewer sees, and cannot act", async () => {
+  await tell("/reset");
+  await tell("/press?device=box-02&kind=fire");
+  const s = await open({ lang: "en", map: false, name: "Vera", role: "viewer" });
+  await visible(s.page, ".card.open");
+  await s.page.locator(".card.open").click();
+  for (const id of ["#do-acknowledge", "#do-dispatch", "#do-close"]) assert.ok(await s.page.locator(id).isDisabled(), id);
+  await s.page.keyboard.press("a");
+  assert.equal(await s.page.locator(".card.open").count(), 1);
+  assert.deepEqual(s.wrong, []);
+  await s.context.close();
+});
+
 await check("by keyboard alone", async () => {
   await tell("/reset");
   await tell("/press?device=box-02&kind=fire");
@@ -307,11 +412,6 @@ await check("by keyboard alone", async () => {
   const { page } = s;
   await page.locator("#link[data-state=live]").waitFor();
   await visible(page, ".card.open");
-  await page.keyboard.press("a");
-  assert.equal(await page.evaluate(() => document.activeElement.id), "by", "it asks for a name first");
-  await page.keyboard.type("Dana a d c");
-  assert.equal(await page.locator(".card.open").count(), 1, "letters in a name are no shortcuts");
-  await page.keyboard.press("Enter");
   await page.keyboard.press("a");
   await visible(page, "#do-dispatch:enabled");
   await page.keyboard.press("d");
@@ -335,10 +435,9 @@ await check("by keyboard alone", async () => {
 await check("two desks at once: one wins, the other is told", async () => {
   await tell("/reset");
   await tell("/press?device=box-02&kind=fire");
-  const one = await open({ lang: "en", map: false }), two = await open({ lang: "en", map: false });
+  const one = await open({ lang: "en", map: false, name: "First" }), two = await open({ lang: "en", map: false, name: "Second" });
   for (const s of [one, two]) {
     await s.page.locator("#link[data-state=live]").waitFor();
-    await s.page.fill("#by", s === one ? "First" : "Second");
     await visible(s.page, ".card.open");
   }
   let first; // The second desk's request is on its way until the first desk's is done.
@@ -376,7 +475,6 @@ await check("without WebGL the list and the actions work, and the page says so",
   const s = await open({ lang: "zh-CN", map: false });
   await visible(s.page, "#map-note");
   assert.match(await text(s.page, "#map-note"), /WebGL/);
-  await s.page.fill("#by", "李梅");
   await s.page.click("#do-acknowledge");
   await visible(s.page, ".badge.state.acknowledged");
   await shot(s.page, "zh-CN-1366-no-webgl");

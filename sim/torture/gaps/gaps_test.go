@@ -27,6 +27,7 @@ import (
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/gpio/gpiotest"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/console"
 	"github.com/fengsui/fengsui/cloud-bridge/ingest"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
@@ -198,12 +199,26 @@ func (d *device) run(offline time.Duration, more string) (r console.GapReport) {
 		}
 		box.off()
 		b.link(false)
-		desk, err := console.New(console.Options{Store: st})
+		accounts, err := account.New(t.Context(), account.Options{Keeper: st})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _, err := accounts.Create(t.Context(), account.Actor{}, "rig", account.Viewer, account.Scope{account.Everywhere}, account.Opening{TokenOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, token, err := accounts.MakeToken(t.Context(), account.Actor{}, a.ID, "rig", account.Viewer, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		desk, err := console.New(console.Options{Store: st, Accounts: accounts})
 		if err != nil {
 			t.Fatal(err)
 		}
 		answer := httptest.NewRecorder()
-		desk.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/devices/box-01/gaps", nil))
+		ask := httptest.NewRequestWithContext(t.Context(), "GET", "https://desk/api/v1/devices/box-01/gaps", nil)
+		ask.Header.Set("Authorization", "Bearer "+string(token))
+		desk.ServeHTTP(answer, ask)
 		if err := json.Unmarshal(answer.Body.Bytes(), &r); err != nil || answer.Code != 200 {
 			t.Errorf("gaps: %d, %v: %s", answer.Code, err, answer.Body)
 		}

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
+	"github.com/fengsui/fengsui/cloud-bridge/bridge"
 	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/desk"
@@ -100,6 +102,13 @@ func (s *site) centre(t *testing.T, dir, register string) (mqtt string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(dir, "centre"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// An account that is there keeps the centre from telling of its first admin.
+	if _, err := bridge.Grant(t.Context(), filepath.Join(dir, "centre"), account.Supervisor, desk.Reader); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), s.sim, "__centre", "serve", "--data", filepath.Join(dir, "centre"),
 		"--http-addr", "127.0.0.1:0", "--mqtt-addr", "127.0.0.1:0", "--devices", register)
 	cmd.Stderr = log
@@ -124,7 +133,10 @@ func (s *site) centre(t *testing.T, dir, register string) (mqtt string) {
 		b, _ := os.ReadFile(log.Name())
 		t.Fatalf("the centre is not ready: %q, %v\n%s", ready, err, b)
 	}
-	s.desk = desk.New(s.url)
+	s.desk = desk.New(s.url, func(ctx context.Context, name string) (string, error) {
+		tokens, err := bridge.Grant(ctx, filepath.Join(dir, "centre"), account.Supervisor, name)
+		return tokens[name], err
+	})
 	t.Cleanup(s.desk.Close)
 	go func() { _, _ = io.Copy(io.Discard, out) }() // until the centre ends
 	return mqtt
