@@ -23,6 +23,7 @@ require (
 	github.com/veraison/go-cose v1.3.0
 	github.com/warthog618/modem v0.4.0
 	github.com/warthog618/sms v0.3.0
+	github.com/yobert/alsa v0.0.0-20230126204319-85bb7ee02e5b
 	go.bug.st/serial v1.8.0
 	go.etcd.io/bbolt v1.5.0
 	go.yaml.in/yaml/v4 v4.0.0

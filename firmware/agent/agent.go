@@ -39,6 +39,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/terminal"
 	"github.com/fengsui/fengsui/firmware/uplink"
+	"github.com/fengsui/fengsui/firmware/voice"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -64,6 +65,7 @@ type Ports struct {
 	Inputs      map[string]gpio.PinIn  // by role
 	Lamps       map[string]gpio.PinOut // "red", "amber", "green"
 	Siren       gpio.PinOut            // a siren's driver
+	Voice       voice.Player           // a loudspeaker
 	Terminal    Listener               // of the officer's screen
 	Dial        uplink.Dialer          // how to reach a broker; nil: TCP
 	Clock       clock.Options          // the clock's surroundings; zero: this machine's
@@ -108,6 +110,7 @@ type Agent struct {
 	lamps  *lamp.Driver
 	reader *fingerprint.Reader // nil: none
 	roster *fingers.Roster     // nil: none, or it cannot be read
+	voice  *voice.Speaker      // nil: none
 
 	// The rest is only touched by the loop.
 	latches    map[string]*latch // by button
@@ -127,6 +130,7 @@ type Agent struct {
 	screens    int               // that show the device now
 	pins       pinLock
 	where      whereabouts
+	spoken     words
 	veiled     []place // of alarm events that nothing here may show, and no Ack covers
 	finger     fingerState
 
@@ -208,6 +212,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	a.lamps = lamp.New(a.lampOutputs(ctx), a.log)
 	start("lamps", a.lamps.Run)
+	if a.voice = a.speaker(ctx); a.voice != nil {
+		start("voice", a.voice.Run)
+	}
 	// What is pressed while the disk refuses waits for the loop.
 	for name := range a.cfg.Buttons {
 		start("button "+name, func(ctx context.Context) error { a.watchButton(ctx, name); return nil })

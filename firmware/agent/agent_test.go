@@ -29,6 +29,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/fingerprint/fingerprinttest"
 	"github.com/fengsui/fengsui/firmware/gps/gpstest"
+	"github.com/fengsui/fengsui/firmware/voice"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -46,6 +47,7 @@ type world struct {
 	opt    agent.Options
 	gps    *io.PipeWriter
 	gpsR   *io.PipeReader
+	voice  voice.Player
 	gpsAt  func(context.Context, int) (io.ReadWriteCloser, error) // in place of gps; nil: none
 	sensor *fingerprinttest.Sensor                                // of a configured reader
 
@@ -191,6 +193,7 @@ func (w *world) power() {
 		ports.Fingerprint = w.sensor.Open
 	}
 	ports.GPS = func(context.Context) (io.ReadWriteCloser, error) { return readWriter{r, io.Discard, r}, nil }
+	ports.Voice = w.voice
 	if ports.GPSAt = w.gpsAt; w.gpsAt != nil {
 		ports.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) { return w.gpsAt(ctx, w.cfg.GPS.Baud) }
 	}

@@ -305,5 +305,6 @@ func (a *Agent) show() {
 	s.Silent = there > 0 && !loud
 	s.Siren = loud
 	a.lamps.Show(s)
+	a.say()
 	a.publish(s.Step)
 }

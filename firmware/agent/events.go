@@ -113,6 +113,7 @@ const (
 	faultNoFix       = "gps_no_fix"    // it is heard, and searches
 	faultAntenna     = "gps_antenna"   // :open or :short
 	faultJump        = "gps_jump"      // its fixes are not believed
+	faultVoice       = "voice_failed"  // a prompt could not be said
 	faultElsewhere   = "gps_elsewhere" // the box is not where it was surveyed
 	faultGPSSetup    = "gps_setup"     // it did not take its start-up commands
 	faultFingerprint = "fingerprint_lost"

@@ -14,6 +14,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/uplink"
+	"github.com/fengsui/fengsui/firmware/voice"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -57,6 +58,9 @@ func OpenPorts(cfg *config.Config, line func(name string) (gpio.PinIO, error)) (
 			return Ports{}, fmt.Errorf("siren: %w", err)
 		}
 		p.Siren = pin
+	}
+	if v := cfg.Audio; v != nil {
+		p.Voice = func(ctx context.Context, s voice.Sound) error { return hw.Sound(ctx, v.Card, s.Rate, s.Samples) }
 	}
 	if g := cfg.GPS; g != nil {
 		p.GPSAt = func(ctx context.Context, baud int) (io.ReadWriteCloser, error) { return hw.Serial(ctx, g.Port, baud) }

@@ -29,6 +29,9 @@ const (
 	defaultHold      = Duration(10 * time.Second)
 )
 
+// defaultSpeech is where an image keeps what is said.
+const defaultSpeech = "/etc/fengsui/speech"
+
 // The sensor's speed is 9600 baud times 1 to 12 (ZFM-20 user manual, system
 // parameters, baud rate control).
 const fpBaudUnit, fpBaudTimes = 9600, 12
@@ -113,6 +116,9 @@ func (c *Config) defaults() {
 		if s.Rounds == 0 {
 			s.Rounds = defaultRounds
 		}
+	}
+	if v := c.Audio; v != nil {
+		v.Lang, v.Dir = or(v.Lang, "zh-CN"), or(v.Dir, defaultSpeech)
 	}
 	if g := c.GPS; g != nil {
 		if g.Baud == 0 {

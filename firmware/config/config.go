@@ -48,6 +48,7 @@ type Config struct {
 	Inputs      map[string]Input  `yaml:"inputs"` // by role, see Input
 	Lamps       Lamps             `yaml:"lamps"`
 	Siren       *Siren            `yaml:"siren"`
+	Audio       *Audio            `yaml:"audio"`
 	GPS         *GPS              `yaml:"gps"`
 	Place       *Place            `yaml:"place"` // where a box stands, surveyed; without it a box learns
 	Fingerprint *Fingerprint      `yaml:"fingerprint"`
@@ -183,6 +184,14 @@ type Siren struct {
 	Limit  Duration `yaml:"limit" min:"1s" max:"15m"`
 	Pause  Duration `yaml:"pause" min:"1m" max:"24h"`
 	Rounds int      `yaml:"rounds" min:"1" max:"20"`
+}
+
+// Audio is a loudspeaker on a sound card of Linux, that says prompts. A silent
+// alarm has none.
+type Audio struct {
+	Card string `yaml:"card"` // its number or a part of its name; "": the first one
+	Lang string `yaml:"lang" oneof:"zh-CN|en"`
+	Dir  string `yaml:"dir"` // of the sound files, LANG/PROMPT.wav; an image has its own
 }
 
 // GPS is a satellite receiver that speaks NMEA 0183.

@@ -119,7 +119,7 @@ func TestEveryBoardServesItsProfiles(t *testing.T) {
 	}
 }
 
-const keys = "device, profile, data, board, drill, centre, buttons, inputs, lamps, siren, gps, place, fingerprint, terminal, track, health, spool"
+const keys = "device, profile, data, board, drill, centre, buttons, inputs, lamps, siren, audio, gps, place, fingerprint, terminal, track, health, spool"
 
 // Every message, word for word.
 func TestRefusals(t *testing.T) {
