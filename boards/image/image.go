@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +47,7 @@ type Options struct {
 	Settings []byte // of one card, see package settings; the device erases them at its first start; nil: none
 	Source   string // the folder of go.mod
 	Version  string // of the firmware, when it is built here
+	Speech   bool   // what a box says, made by espeak-ng: for a configuration with audio
 	Firmware string // path of a firmware that was built before; "": it is built from Source
 	Out      string // path of the image
 	Size     int64  // bytes of the image; 0: DefaultSize
@@ -142,7 +144,11 @@ func Build(ctx context.Context, o Options) (err error) {
 	if err := run(ctx, filepath.Join(o.Source, buildModule), nil, "go", "build", "-o", gok, "github.com/gokrazy/tools/cmd/gok"); err != nil {
 		return err
 	}
-	if err := o.instance(m, tmp); err != nil {
+	speech, err := o.speech(ctx, tmp)
+	if err != nil {
+		return err
+	}
+	if err := o.instance(m, tmp, speech); err != nil {
 		return err
 	}
 	out, err := filepath.Abs(o.Out)
@@ -175,8 +181,9 @@ func (o Options) firmware(ctx context.Context, m machine) error {
 		"-ldflags", "-s -w -buildid= -X main.version="+o.Version, "-o", o.Firmware, "./firmware/cmd/fengsui")
 }
 
-// instance writes what gokrazy's builder wants to know into a folder.
-func (o Options) instance(m machine, dir string) error {
+// instance writes what gokrazy's builder wants to know into a folder; extra are
+// files of the image, and where they are now.
+func (o Options) instance(m machine, dir string, extra map[string]string) error {
 	dir = filepath.Join(dir, instance)
 	build := filepath.Join(dir, "builddir") // a copy: the Go tool may write to it
 	if err := os.CopyFS(build, os.DirFS(filepath.Join(o.Source, buildModule))); err != nil {
@@ -193,6 +200,8 @@ func (o Options) instance(m machine, dir string) error {
 	if _, err := os.Stat(firmware); err != nil {
 		return err
 	}
+	files := map[string]string{"/user/fengsui": firmware, "/etc/fengsui/config.yaml": config}
+	maps.Copy(files, extra)
 	b, err := json.Marshal(map[string]any{
 		"Hostname":        "fengsui",
 		"Update":          map[string]any{"NoPassword": true, "UseTLS": "off"},
@@ -200,7 +209,7 @@ func (o Options) instance(m machine, dir string) error {
 		"Packages":        []string{},
 		"GokrazyPackages": []string{dhcp},
 		"PackageConfig": map[string]any{
-			dhcp: map[string]any{"ExtraFilePaths": map[string]string{"/user/fengsui": firmware, "/etc/fengsui/config.yaml": config}},
+			dhcp: map[string]any{"ExtraFilePaths": files},
 		},
 		"SerialConsole":              m.console,
 		"BootloaderExtraLines":       m.config,

@@ -55,8 +55,10 @@ func build(t *testing.T, board string, with []byte) string {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "image")
+	_, noSpeech := exec.LookPath("espeak-ng")
 	err = image.Build(t.Context(), image.Options{
 		Board: board, Config: []byte("device: box-01\n"), Settings: with, Source: source, Version: "test", Out: out,
+		Speech: noSpeech == nil || os.Getenv("CI") != "",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +136,9 @@ func TestAnImageByOutsideJudges(t *testing.T) {
 		if !files[want] {
 			t.Errorf("no %s in the root", want)
 		}
+	}
+	if _, err := exec.LookPath("espeak-ng"); err == nil && (!files["/etc/fengsui/speech/zh-CN/stored.wav"] || !files["/etc/fengsui/speech/en/unit_coming.wav"]) {
+		t.Error("the image has no speech")
 	}
 	dir := filepath.Join(t.TempDir(), "root")
 	output(t, unsquash, "-no-progress", "-no-xattrs", "-d", dir, root)
