@@ -25,6 +25,8 @@ import (
 // A recipe is what an image and a package are both made of.
 type recipe struct {
 	config, out, source, firmware string
+
+	speaks bool // the configuration has a loudspeaker
 }
 
 func (r *recipe) flags(fs *flag.FlagSet) {
@@ -41,6 +43,7 @@ func (r *recipe) configuration(board string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.speaks = c.Audio != nil
 	if c.Board != board {
 		return nil, fmt.Errorf("%s: field \"board\": value %q: want %s, the board that this is built for", r.config, c.Board, board)
 	}
@@ -84,6 +87,7 @@ func (c *command) image(ctx context.Context, args []string) error {
 	if o.Config, err = r.configuration(o.Board); err != nil {
 		return err
 	}
+	o.Speech = r.speaks
 	if o.Source, err = image.FindSource(r.source); err != nil {
 		return err
 	}
