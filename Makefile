@@ -32,11 +32,11 @@ TEST ?= .
 torture: deps
 	FENGSUI_TORTURE=long go test -count=1 -v -timeout 24h -run '$(TEST)' $(if $(RIG),./sim/torture/$(RIG),./sim/torture/... ./boards/image)
 
-# Each architecture: GOARCH GOARM. The centre and the simulator want 64 bits.
+# Each architecture: GOARCH GOARM. The centre, the simulator and the board command want 64 bits.
 build: web
 	@set -e; for t in 'armv6 arm 6' 'armv7 arm 7' 'arm64 arm64 ' 'amd64 amd64 '; do set -- $$t; \
 	  out=dist/linux-$$1; mkdir -p $$out; bins=./firmware/cmd/fengsui; \
-	  case $$1 in *64) bins="$$bins ./cloud-bridge/cmd/cloud-bridge ./sim/cmd/sim";; esac; \
+	  case $$1 in *64) bins="$$bins ./cloud-bridge/cmd/cloud-bridge ./sim/cmd/sim ./boards/cmd/board";; esac; \
 	  echo "$$out"; GOOS=linux GOARCH=$$2 GOARM=$${3:-} $(GOBUILD) -o $$out/ $$bins; \
 	done; ls -l dist/*/
 

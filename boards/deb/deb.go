@@ -48,13 +48,14 @@ type Options struct {
 	Made     time.Time
 }
 
-// File returns the package's file name by Debian's rule.
+// File returns the package's file name, with the board in it: two boards of one
+// architecture may want different programs (ARMv6 and ARMv7 are both armhf).
 func (o Options) File() (string, error) {
 	info, err := o.info()
 	if err != nil {
 		return "", err
 	}
-	return nfpmdeb.Default.ConventionalFileName(info), nil
+	return strings.TrimSuffix(nfpmdeb.Default.ConventionalFileName(info), ".deb") + "_" + o.Name + ".deb", nil
 }
 
 // Build writes the package to a path. The error wraps [ErrBoard], [ErrFirmware]
@@ -209,7 +210,7 @@ func (o Options) contents(info *nfpm.Info, tmp string) error {
 	if o.Example != nil {
 		add("/usr/share/doc/fengsui/example.yaml", 0o644, files.TypeFile, made(o.Example))
 	}
-	info.Scripts.PostInstall = made(asset("postinst"))
+	info.Scripts.PostInstall = made(asset("postinst", o.Name))
 	info.Scripts.PreRemove = made(asset("prerm"))
 	info.Scripts.PostRemove = made(asset("postrm"))
 	return err

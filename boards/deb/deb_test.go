@@ -266,6 +266,17 @@ func TestInstall(t *testing.T) {
 		}
 		return string(out)
 	}
+	// A package for another processor says so.
+	other, err := os.ReadFile(build(t, "generic-amd64", program(t, "amd64"), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "tmp/y.deb"), other, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := in("! dpkg -i /tmp/y.deb 2>&1; dpkg -P fengsui"); !strings.Contains(out, "this package is for the board generic-amd64; its program does not run on this processor") {
+		t.Errorf("a program that does not run: %s", out)
+	}
 	if out := in("dpkg -i /tmp/x.deb"); !strings.Contains(out, "fengsui: write /etc/fengsui/config.yaml") {
 		t.Errorf("the first installation does not say what to do: %s", out)
 	}

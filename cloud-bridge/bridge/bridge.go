@@ -47,7 +47,7 @@ const usage = `usage: cloud-bridge COMMAND
       --district-least N      so many devices (3) and such a share of them (0.2)
       --district-share SHARE  that fall silent together are one incident
   key --data DIR            print the centre's public key, made at the first call
-  device add --data DIR --id ID --kind alarm-box|patrol-car --key HEX
+  device add --data DIR --id ID --kind alarm-box|patrol-car|patrol-motorcycle --key HEX
       [--name NAME] [--lat DEG --lon DEG]
   device list --data DIR
   account add --data DIR --name NAME --role ROLE [--scope NODE,…|*]

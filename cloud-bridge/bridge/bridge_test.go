@@ -87,7 +87,7 @@ func TestCommands(t *testing.T) {
 		{"latitude", add("--lat", "91", "--lon", "0"), 1, "", "lat 91: want -90 to 90"},
 		{"not a number", add("--lat", "30x", "--lon", "0"), 2, "", "30x"},
 		{"key", []string{"device", "add", "--data", data, "--id", "b", "--kind", "alarm-box", "--key", "abcd"}, 1, "", "64 hexadecimal digits"},
-		{"kind", []string{"device", "add", "--data", data, "--id", "b", "--kind", "boat", "--key", key}, 1, "", `kind "boat": want alarm-box or patrol-car`},
+		{"kind", []string{"device", "add", "--data", data, "--id", "b", "--kind", "boat", "--key", key}, 1, "", `kind "boat": want alarm-box, patrol-car or patrol-motorcycle`},
 		{"id", []string{"device", "add", "--data", data, "--id", "B!", "--kind", "alarm-box", "--key", key}, 1, "", `"B!"`},
 		{"broker", serve("--broker", "http://x"), 2, "", "mqtt://host:port"},
 		{"http address", []string{"serve", "--data", data, "--http-addr", "nowhere", "--mqtt-addr", "127.0.0.1:0"}, 1, "", "nowhere"},

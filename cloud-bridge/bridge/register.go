@@ -20,7 +20,7 @@ type register struct {
 
 type entry struct {
 	ID   string    `yaml:"id" required:"true"`
-	Kind string    `yaml:"kind" required:"true" oneof:"alarm-box|patrol-car"`
+	Kind string    `yaml:"kind" required:"true" oneof:"alarm-box|patrol-car|patrol-motorcycle"`
 	Key  publicKey `yaml:"key" required:"true" want:"the device's public key, 64 hexadecimal digits"`
 	Name string    `yaml:"name" max:"64" want:"a name of at most 64 bytes"`
 	Lat  *float64  `yaml:"lat" min:"-90" max:"90"`

@@ -40,7 +40,7 @@ func valued() map[string][]string {
 		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String(), wire.WallCentre.String()},
 		"missing":     {incident.MissingTime, incident.MissingPosition},
 		"place":       {string(incident.Surveyed), string(incident.GNSS), string(incident.Given), string(incident.Learned), string(incident.Held)},
-		"device_kind": {string(store.AlarmBox), string(store.PatrolCar)},
+		"device_kind": {string(store.AlarmBox), string(store.PatrolCar), string(store.PatrolMotorcycle)},
 		"why":         store.Whys(),
 		"what": {
 			incident.WhatOpened, incident.WhatPressed, incident.WhatAcknowledged, incident.WhatDispatched,

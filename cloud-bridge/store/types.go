@@ -25,8 +25,9 @@ type DeviceKind string
 
 // The kinds of device.
 const (
-	AlarmBox  DeviceKind = "alarm-box"  // stays where it was surveyed
-	PatrolCar DeviceKind = "patrol-car" // is where its receiver says
+	AlarmBox         DeviceKind = "alarm-box"  // stays where it was surveyed
+	PatrolCar        DeviceKind = "patrol-car" // is where its receiver says
+	PatrolMotorcycle DeviceKind = "patrol-motorcycle"
 )
 
 // A Registration is what the centre's register says of a device.
@@ -46,8 +47,8 @@ func (r *Registration) Validate() error {
 	switch {
 	case wire.ValidDevice(r.ID) != nil:
 		return fmt.Errorf("%w: id %q: want 1 to 32 of a-z, 0-9 and '-', not beginning with '-'", ErrRegister, r.ID)
-	case r.Kind != AlarmBox && r.Kind != PatrolCar:
-		return bad("kind", fmt.Sprintf("%q", r.Kind), "alarm-box or patrol-car")
+	case r.Kind != AlarmBox && r.Kind != PatrolCar && r.Kind != PatrolMotorcycle:
+		return bad("kind", fmt.Sprintf("%q", r.Kind), "alarm-box, patrol-car or patrol-motorcycle")
 	case len(r.Name) > incident.MaxName:
 		return bad("name", fmt.Sprintf("of %d bytes", len(r.Name)), "at most 64 bytes")
 	case len(r.Key) != ed25519.PublicKeySize:

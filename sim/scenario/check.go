@@ -101,7 +101,7 @@ func (d *Device) Validate(r *strictyaml.Report) {
 		if len(d.Buttons) == 0 {
 			r.Add("buttons", "", "one or more buttons on an alarm-box, such as {panic: {kind: panic}}")
 		}
-	case config.PatrolCar:
+	case config.PatrolCar, config.PatrolMotorcycle:
 		d.GPS = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Buttons)) {

@@ -17,7 +17,7 @@
 // # A device
 //
 //	box-01:
-//	  kind: alarm-box                  # required: alarm-box or patrol-car
+//	  kind: alarm-box                  # required: alarm-box, patrol-car or patrol-motorcycle
 //	  name: 石桥村口                    # at the desk; default: the id
 //	  at: {lat: 31.1, lon: 103.4}      # where it was surveyed to stand, or where the car starts
 //	  buttons:                         # name → button; an alarm-box has one or more
@@ -29,7 +29,7 @@
 //	  fingers: {1: P-1001}             # a fingerprint reader: slot → officer
 //	  pins: {P-1001: "284913"}         # a screen for the officer, who may sign on by PIN there
 //	  duress: {6: P-1001}              # beside fingers: slot → whose duress finger that is
-//	  gps: true                        # a receiver; a patrol-car has one always
+//	  gps: true                        # a receiver; a vehicle has one always
 //	  drive: {route: [{lat: …, lon: …}, …], speed: 12}   # from the start on; metres a second
 //	  drill: true                      # everything from it belongs to an exercise
 //	  track: {batch: 60, close_after: 5s, still_every: 30s}
@@ -184,7 +184,7 @@ func (s *Scenario) LogPath(log string) string {
 
 // A Device is an alarm box or a patrol car of the simulated district.
 type Device struct {
-	Kind    string            `yaml:"kind" required:"true" oneof:"alarm-box|patrol-car"`
+	Kind    string            `yaml:"kind" required:"true" oneof:"alarm-box|patrol-car|patrol-motorcycle"`
 	Name    string            `yaml:"name" max:"64" want:"a name of at most 64 bytes"`
 	At      *Place            `yaml:"at"`
 	Buttons map[string]Button `yaml:"buttons"`

@@ -100,11 +100,11 @@ export function metres(a, b) {
   return 2 * 6_371_008.8 * Math.asin(Math.sqrt(x * x + Math.cos(a.lat * rad) * Math.cos(b.lat * rad) * y * y));
 }
 
-// units are the cars for an incident: those whose place is known now by distance, then
+// units are the cars and motorcycles for an incident: those whose place is known now by distance, then
 // the others by name, without one.
 export function units(incident) {
   return [...devices.values()]
-    .filter((d) => d.kind === "patrol-car")
+    .filter((d) => d.kind !== "alarm-box")
     .map((device) => {
       const fix = fixState(device);
       const near = (fix === "live" || fix === "recent") && incident.position;

@@ -201,7 +201,7 @@ function draw(v) {
   if (!c) {
     c = card(v);
     cards.set(v.id, c);
-    const section = v.kind === "patrol-car" ? "cars" : "boxes";
+    const section = v.kind !== "alarm-box" ? "cars" : "boxes";
     document.getElementById(section).hidden = false;
     document.getElementById(`${section}-cards`).append(c.root);
   }
