@@ -11,12 +11,15 @@ package child
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"reflect"
 	"sync"
 	"time"
@@ -108,7 +111,11 @@ func device(ctx context.Context, version string, check []string, cfg *config.Con
 	ports.Clock.Now, ports.Clock.Disciplined = wall.now, wall.disciplined
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	began := mono.Now()
-	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log, CheckSpool: check})
+	root, err := boardRoot(cfg.Data)
+	if err != nil { // a disk that refuses is the agent's to tell
+		log.Warn("no board", "err", err)
+	}
+	a, err := agent.New(cfg, ports, agent.Options{Version: version, Log: log, CheckSpool: check, BoardRoot: root})
 	if err != nil {
 		return err
 	}
@@ -122,6 +129,15 @@ func device(ctx context.Context, version string, check []string, cfg *config.Con
 		return err
 	}
 	return ended(ctx)
+}
+
+// boardRoot makes the folder in which the agent finds what Linux tells of its
+// board: no sensors, and a kernel that started with this process, since whoever
+// kills the process cuts the board's power.
+func boardRoot(data string) (string, error) {
+	root := filepath.Join(data, "board")
+	path := filepath.Join(root, "proc/sys/kernel/random/boot_id")
+	return root, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(rand.Text()+"\n"), 0o600))
 }
 
 // errInputEnded means that the parent has closed the input, or is dead.

@@ -1,6 +1,7 @@
 package district_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -164,6 +165,18 @@ func TestButtonsAndPower(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "an incident", func() bool { return len(incidents(t, d)) == 1 })
+	// A process that was killed is a board without power, and says so.
+	dev.PowerCut()
+	if err := dev.PowerRestore(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the centre knows why it started", func() bool {
+		events, _, err := d.Desk.Events(t.Context(), "box-1", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(events, func(e desk.Event) bool { return bytes.Contains(e.Body, []byte(`"started":"power"`)) })
+	})
 	if _, err := dev.Press(t.Context(), "nothing", district.PressOptions{}); !errors.Is(err, district.ErrNoButton) {
 		t.Errorf("got %v, want ErrNoButton", err)
 	}

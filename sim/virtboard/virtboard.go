@@ -60,6 +60,7 @@ type Options struct {
 	Console     io.Writer                 // what the machine says
 	Edge        func(line int, high bool) // of a line that the machine drives; called in order
 	Event       func(name string)         // of QEMU's: RESET, WATCHDOG, …; nil: not told
+	Forward     map[int]int               // TCP ports of this machine's loopback address → the board's
 }
 
 // A Machine is one run of the board, from power on to power off.
@@ -135,12 +136,16 @@ func Start(ctx context.Context, o Options) (_ *Machine, err error) {
 
 // arguments returns QEMU's, for a machine that waits to be told to start.
 func arguments(o Options, at func(string) string, cmdline string) []string {
+	network := "user,id=net"
+	for here, there := range o.Forward {
+		network += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", here, there)
+	}
 	args := []string{
 		"-S", "-M", "virt", "-accel", "tcg", "-cpu", "cortex-a72", "-m", "512", "-smp", "2", "-display", "none", "-nodefaults",
 		"-serial", "stdio", "-kernel", at("kernel"), "-append", cmdline,
 		"-drive", "file=nbd+unix:///card?socket=" + at("disk") + ",format=raw,if=virtio,cache=writeback",
 		// No boot ROM of the network card: Debian has it in a package of its own.
-		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
+		"-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
 		"-device", "i6300esb", "-action", "watchdog=reset",
 		"-qtest", "unix:" + at("qtest") + ",server=on,wait=off", "-qtest-log", os.DevNull,
 		"-qmp", "unix:" + at("qmp") + ",server=on,wait=off",

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -453,6 +455,101 @@ func TestAScenarioWithABoard(t *testing.T) {
 	}
 	if b, err := os.ReadFile(report); err != nil || !bytes.Contains(b, []byte(`"passed": true`)) {
 		t.Errorf("report: %s %v", b, err)
+	}
+}
+
+// boxConfig is of a box whose centre is nowhere.
+const boxConfig = `device: box-01
+profile: alarm-box
+data: /perm/fengsui
+board: virt
+centre: {servers: ["mqtt://10.0.2.2:9"], key: 8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394}
+buttons: {panic: {kind: panic}}
+`
+
+// A log keeps what a board says, and tells when it has said something.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *log) has(what string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.text.Bytes(), []byte(what))
+}
+
+// A board that runs serves nobody: each port that gokrazy's own programs, or
+// usual ones, would listen at closes at once.
+func TestABoardServesNobody(t *testing.T) {
+	t.Parallel()
+	need(t)
+	source, err := image.FindSource(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	built, card := filepath.Join(dir, "image"), filepath.Join(dir, "card")
+	err = image.Build(t.Context(), image.Options{Board: "virt", Config: []byte(boxConfig), Source: source, Firmware: buildFirmware(t), Out: built})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := virtboard.WriteCard(built, card); err != nil {
+		t.Fatal(err)
+	}
+	disk, err := virtboard.OpenDisk(card)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	sockets, err := os.MkdirTemp("", "fengsui-qemu-") // a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(sockets)
+	ports := make(map[int]int)
+	var taken []net.Listener
+	for _, there := range []int{21, 22, 23, 53, 80, 111, 443, 514, 1022, 1080, 1883, 2222, 5000, 5005, 6060, 8000, 8022, 8080, 8443, 8888, 9000, 9090, 9100} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports[ln.Addr().(*net.TCPAddr).Port] = there
+		taken = append(taken, ln)
+	}
+	for _, ln := range taken { // QEMU takes them a moment later
+		if err := ln.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var said log
+	m, err := virtboard.Start(t.Context(), virtboard.Options{Dir: sockets, Disk: disk, Console: &said, Forward: ports})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.PowerCut()
+	eventually(t, "the board runs", func() bool { return said.has("msg=running") })
+	eventually(t, "it has an address", func() bool { return said.has("DHCPACK") })
+	for here, there := range ports {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", here))
+		if err != nil {
+			t.Errorf("port %d: QEMU does not forward it: %v", there, err)
+			continue
+		}
+		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, "GET / HTTP/1.0\r\n\r\n") // it may be closed already
+		if b, err := io.ReadAll(c); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("port %d of the board answers: %q %v", there, b, err)
+		}
+		_ = c.Close()
 	}
 }
 

@@ -35,7 +35,7 @@ export function draw(id) {
 // drawBoard says why the device last started, and how its board is.
 function drawBoard(b) {
   const s = b?.supply, parts = [];
-  if (b?.started) parts.push(h("span", { class: ["power", "commanded"].includes(b.started) ? "" : "doubt" }, t("board.started", { why: tx("started", b.started), at: clock(b.started_at) })));
+  if (b?.started) parts.push(h("span", { class: ["watchdog", "panic", "hung", "crashed"].includes(b.started) ? "doubt" : "" }, t("board.started", { why: tx("started", b.started), at: clock(b.started_at) })));
   if (b && b.temperature_c !== null) parts.push(h("span", { class: "num" }, t("board.temperature", { n: b.temperature_c.toFixed(1) })));
   for (const what of ["under_voltage", "throttled"]) {
     if (s?.[what]) parts.push(h("span", { class: "bad" }, t("board." + what)));
