@@ -17,12 +17,12 @@ const (
 	// What is not an alarm takes about half as much work in a commit as the disk
 	// takes to make it durable, within these bounds. After it there is a rest, so many
 	// times as long as the shorter of the last two commits, but restMost at most: a
-	// backlog takes a quarter of the time, and an alarm finds processors and disk
-	// free, and short queues before it. Alarms come in swarms: for a while after
-	// one it takes a tenth. A disk that is slow once is no reason to rest.
+	// backlog takes half of the time, and an alarm finds short queues before it.
+	// Alarms come in swarms: for a while after one it takes a tenth, so that the next
+	// finds processors and disk free. A disk that is slow once is no reason to rest.
 	workLeast = 500 * time.Microsecond
 	workMost  = 25 * time.Millisecond
-	restTimes = 3
+	restTimes = 1
 	restMost  = 50 * time.Millisecond
 	swarm     = 2 * time.Second
 	restSwarm = 9

@@ -238,6 +238,7 @@ type flawed struct {
 	mu   sync.Mutex
 	errs map[wire.Lane]error
 	lost map[wire.Lane]uint64
+	read func(l wire.Lane, recs []spool.Record) // called with what a Read returns; or nil
 }
 
 func (f *flawed) fail(l wire.Lane, err error)  { f.mu.Lock(); defer f.mu.Unlock(); f.errs[l] = err }
@@ -264,6 +265,9 @@ func (p flawedPart) Read(l wire.Lane, from uint64, records, bytes int) ([]spool.
 		return nil, err
 	}
 	recs, err := p.Part.Read(l, from, records, bytes)
+	if f.read != nil {
+		f.read(l, recs)
+	}
 	return slices.DeleteFunc(recs, func(r spool.Record) bool { return r.Seq == f.lost[l] }), err
 }
 
@@ -417,6 +421,34 @@ func TestAlarmOvertakesABacklog(t *testing.T) {
 			if want := fmt.Sprintf("duty %d", i); c.order[i] != want {
 				t.Errorf("place %d: %q, want %q", i, c.order[i], want)
 			}
+		}
+	})
+}
+
+// An alarm that comes while a chunk of a backlog is being sent waits for one event
+// of it, not for the rest.
+func TestAlarmInMidChunk(t *testing.T) {
+	inBubble(t, nil, func(r *rig, b *broker, c *centre) {
+		b.set(true, false)
+		r.append(wire.Track, 100)
+		first := uint64(0)
+		r.store.mu.Lock()
+		r.store.read = func(l wire.Lane, recs []spool.Record) {
+			if l == wire.Track && first == 0 && len(recs) >= 4 {
+				first = recs[0].Seq
+				r.append(wire.Alarm, 1)
+			}
+		}
+		r.store.mu.Unlock()
+		b.set(false, false)
+		time.Sleep(3 * time.Minute)
+		r.settled(c)
+		if first == 0 {
+			t.Fatal("no chunk of four or more was read")
+		}
+		track, alarm := slices.Index(c.order, fmt.Sprintf("track %d", first)), slices.Index(c.order, "alarm 1")
+		if alarm < 0 || alarm > track+1 {
+			t.Errorf("the alarm came %d places after the first event of the chunk: want at the next place at the latest", alarm-track)
 		}
 	})
 }
