@@ -124,18 +124,12 @@ func networks(s *settings.Settings, dhcp string) ([]*program, error) {
 		args = append(args, "-static_network_config", fixed)
 	}
 	out := []*program{{name: "dhcp " + ethernet.Interface, path: dhcp, args: args}}
-	if s.WiFi != nil {
-		out = append(out, &program{name: "dhcp " + wifiCard, path: dhcp, args: []string{"-interface", wifiCard}})
-	}
 	if c := s.Cellular; c != nil {
-		const last = "10" // after the wire, and after Wi-Fi: it costs money
+		const last = "10" // after the wire: it costs money
 		out = append(out, &program{name: "dhcp " + c.Interface, path: dhcp, args: []string{"-interface", c.Interface, "-extra_route_priority", last}})
 	}
 	return out, nil
 }
-
-// wifiCard is the kernel's name of the first wireless card.
-const wifiCard = "wlan0"
 
 // fixedAddress returns an address as gokrazy's DHCP client takes it.
 func fixedAddress(e settings.Ethernet) (string, error) {

@@ -55,6 +55,9 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		o.Log.Error("settings of the card", "err", err)
 	}
+	if card.WiFi != nil {
+		o.Log.Error("settings of the card: wifi: there is none in images yet")
+	}
 	if card.Cellular != nil {
 		programs.Go(func() { cellular(ctx, *card.Cellular, o.Log) })
 	}

@@ -35,7 +35,7 @@ type Ethernet struct {
 	DNS       []string `yaml:"dns"`
 }
 
-// WiFi is a wireless network, by DHCP.
+// WiFi is a wireless network, by DHCP. Images cannot join one yet.
 type WiFi struct {
 	SSID       string `yaml:"ssid" required:"true" want:"a network's name of 1 to 32 bytes"`
 	Passphrase string `yaml:"passphrase"` // WPA2's, 8 to 63 characters; none: an open network
