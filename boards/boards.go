@@ -23,11 +23,6 @@ import (
 //go:embed */board.yaml
 var files embed.FS
 
-// Schema is the format of a board file as a JSON schema (draft 2020-12).
-//
-//go:embed board.schema.json
-var Schema []byte
-
 // ErrUnknown means that there is no board of that name; the error lists them.
 var ErrUnknown = errors.New("unknown board")
 
@@ -88,14 +83,14 @@ type Header struct {
 // lines have no names.
 type Line struct {
 	Line   string   `yaml:"line" required:"true"`
-	Chip   string   `yaml:"chip"`                                         // its chip's label; by default the board's only chip
-	Label  string   `yaml:"label"`                                        // what the header calls it; by default as the line
-	Pin    string   `yaml:"pin"`                                          // where it comes out: NUMBER, or HEADER.NUMBER where there are several
-	Ground string   `yaml:"ground"`                                       // the pin for its return wire
-	Active string   `yaml:"active" oneof:"high|low"`                      // the level of pressed, or lit: by default low for an input, high for an output
-	Pull   string   `yaml:"pull" oneof:"up|down|none"`                    // of an input, by default up
-	Reset  string   `yaml:"reset" oneof:"up|down|float"`                  // the pull from power-on until the agent sets the line up
-	Notes  []string `yaml:"notes" oneof:"pull-up|pull-down|opto|no-edge"` // wiring notes of this line besides those of its role
+	Chip   string   `yaml:"chip"`                                 // its chip's label; by default the board's only chip
+	Label  string   `yaml:"label"`                                // what the header calls it; by default as the line
+	Pin    string   `yaml:"pin"`                                  // where it comes out: NUMBER, or HEADER.NUMBER where there are several
+	Ground string   `yaml:"ground"`                               // the pin for its return wire
+	Active string   `yaml:"active" oneof:"high|low"`              // the level of pressed, or lit: by default low for an input, high for an output
+	Pull   string   `yaml:"pull" oneof:"up|down|none"`            // of an input, by default up
+	Reset  string   `yaml:"reset" oneof:"up|down|float"`          // the pull from power-on until the agent sets the line up
+	Notes  []string `yaml:"notes" oneof:"pull-up|pull-down|opto"` // wiring notes of this line besides those of its role
 }
 
 // A UART is a serial port and the header pins that it comes out at; no pins
@@ -208,15 +203,6 @@ func Load(name string) (*Board, error) {
 		return nil, fmt.Errorf("%w %q: want one of %s", ErrUnknown, name, strings.Join(Names(), ", "))
 	}
 	return Parse(name+"/board.yaml", data)
-}
-
-// Source returns a board's file as it stands; the error wraps [ErrUnknown].
-func Source(name string) ([]byte, error) {
-	data, err := files.ReadFile(name + "/board.yaml")
-	if err != nil {
-		return nil, fmt.Errorf("%w %q: want one of %s", ErrUnknown, name, strings.Join(Names(), ", "))
-	}
-	return data, nil
 }
 
 // Parse checks a board's document; file stands for it in errors.
