@@ -77,8 +77,8 @@ func TestRaspberryPiHeaders(t *testing.T) {
 			}
 		}
 		for role, l := range b.Lines {
-			if l.Reset != "" && reset[l.Reset] != pulls[l.Line] {
-				t.Errorf("%s: %s at %s: after reset %s, want %v", name, role, l.Line, l.Reset, pulls[l.Line])
+			if l.Reset != "" && reset[l.Reset] != pulls[l.Label] {
+				t.Errorf("%s: %s at %s: after reset %s, want %v", name, role, l.Line, l.Reset, pulls[l.Label])
 			}
 		}
 		for _, role := range boards.OutputRoles() {
