@@ -34,8 +34,10 @@ import (
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/fingerprint"
 	"github.com/fengsui/fengsui/firmware/fingers"
+	"github.com/fengsui/fengsui/firmware/group"
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/lamp"
+	"github.com/fengsui/fengsui/firmware/modem"
 	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/terminal"
 	"github.com/fengsui/fengsui/firmware/uplink"
@@ -60,6 +62,7 @@ type Ports struct {
 	// find a receiver that is not set to it; nil: it is not searched for.
 	GPSAt       BaudOpener
 	Fingerprint BaudOpener             // a ZFM/R30x/R503 sensor
+	Modem       Opener                 // a cellular modem's AT port
 	Buttons     map[string]gpio.PinIn  // by name in the configuration
 	Loops       map[string]button.Loop // supervised buttons, in place of Buttons
 	Inputs      map[string]gpio.PinIn  // by role
@@ -102,6 +105,9 @@ type Agent struct {
 	other  chan func() // everything else
 	status atomic.Pointer[Status]
 
+	outbox chan *text                 // to the modem
+	air    atomic.Pointer[group.Conn] // to the group; nil: not now
+
 	terminal *terminal.Terminal // nil: there is no screen
 
 	// Set by Run before anything else starts, not changed after.
@@ -109,13 +115,23 @@ type Agent struct {
 	uplink *uplink.Uplink
 	lamps  *lamp.Driver
 	reader *fingerprint.Reader // nil: none
+	modem  *modem.Modem        // nil: none
 	roster *fingers.Roster     // nil: none, or it cannot be read
 	voice  *voice.Speaker      // nil: none
 
 	// The rest is only touched by the loop.
-	latches    map[string]*latch // by button
-	answered   map[answer]bool   // notices of alarms that are no longer latched
-	officer    string            // who is signed on, or ""
+	latches    map[string]*latch          // by button
+	answered   map[answer]bool            // notices of alarms that are no longer latched
+	officer    string                     // who is signed on, or ""
+	sounds     map[wire.AlarmID]*sounding // for others' alarms
+	soundRevs  map[wire.AlarmID]uint64    // of the Sounds that were answered
+	tells      map[wire.AlarmID]*telling  // of our own alarms, to the group
+	guard      *group.Guard               // nil: no group
+	marks      map[string]*group.Mark     // of its members, as they were kept
+	packets    uint64                     // sent to the group in this boot
+	mode       mode
+	texts      []*text           // presses that go by SMS unless they are acknowledged
+	registered time.Duration     // Mono at which the modem last had a network
 	faults     map[string]string // active faults: code → detail
 	testKey    bool              // the technician's key makes tests of presses
 	unsaved    unsaved
@@ -166,16 +182,20 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, ports: ports, opt: opt, key: key,
-		log:      opt.Log.With("device", cfg.Device),
-		clock:    clock.New(ports.Clock),
-		board:    hw.Sensors{Root: opt.BoardRoot},
-		urgent:   make(chan func(), 64),
-		other:    make(chan func(), 256),
-		latches:  make(map[string]*latch),
-		answered: make(map[answer]bool),
-		faults:   make(map[string]string),
-		tasks:    make(map[uint64]*task),
-		photos:   make(map[string]*photo),
+		log:       opt.Log.With("device", cfg.Device),
+		clock:     clock.New(ports.Clock),
+		board:     hw.Sensors{Root: opt.BoardRoot},
+		urgent:    make(chan func(), 64),
+		other:     make(chan func(), 256),
+		outbox:    make(chan *text, maxTexts),
+		sounds:    make(map[wire.AlarmID]*sounding),
+		soundRevs: make(map[wire.AlarmID]uint64),
+		tells:     make(map[wire.AlarmID]*telling),
+		latches:   make(map[string]*latch),
+		answered:  make(map[answer]bool),
+		faults:    make(map[string]string),
+		tasks:     make(map[uint64]*task),
+		photos:    make(map[string]*photo),
 	}
 	a.status.Store(&Status{Device: cfg.Device})
 	if cfg.Terminal != nil && ports.Terminal != nil {
@@ -245,6 +265,13 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("agent: %w", err)
 	}
 
+	if a.ports.Modem != nil {
+		a.modem = a.newModem(ctx)
+	}
+	if a.cfg.Group != nil {
+		a.guard = a.newGuard()
+	}
+
 	a.log.Info("running", "key", hex.EncodeToString(a.key.Public().(ed25519.PublicKey)), "version", a.opt.Version,
 		"stream", a.spool.Stream(), "boot", a.spool.Boot(), "up", a.clock.Mono(), "started", a.started)
 
@@ -254,6 +281,13 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	if a.ports.GPS != nil {
 		start("gps", func(ctx context.Context) error { a.watchGPS(ctx); return nil })
+	}
+	if a.guard != nil {
+		start("group", func(ctx context.Context) error { a.watchGroup(ctx); return nil })
+	}
+	if a.modem != nil {
+		start("modem", func(ctx context.Context) error { a.watchModem(ctx); return nil })
+		start("SMS", func(ctx context.Context) error { a.sendOutbox(ctx); return nil })
 	}
 	if a.ports.Fingerprint != nil {
 		start("fingerprint", func(ctx context.Context) error { a.watchFingerprint(ctx); return nil })
@@ -290,6 +324,7 @@ func (a *Agent) loop(ctx context.Context, refused string) {
 		a.faultBegan(faultRefused, refused)
 	}
 	a.resetDrills()
+	a.soundsBefore()
 	a.startFingers()
 	a.heartbeat()
 	a.tell("READY=1")
@@ -312,6 +347,10 @@ func (a *Agent) loop(ctx context.Context, refused string) {
 			f()
 		case <-tick.C:
 			a.retryUnsaved()
+			a.sendTexts()
+			a.tellGroup()
+			a.endSounds()
+			a.endMode()
 			a.checkSpool()
 			a.tellGiven()
 			a.checkGPS()

@@ -19,11 +19,12 @@ type latch struct {
 	Alarm  wire.AlarmID   `json:"alarm"`
 	Kind   wire.AlarmKind `json:"kind"`
 	Silent bool           `json:"silent"`
-	Drill  bool           `json:"drill"` // of all its events, whenever it is pressed again
-	Press  uint64         `json:"press"` // presses so far
-	Rev    uint64         `json:"rev"`   // of the newest notice that was shown
-	Step   lamp.Step      `json:"step"`  // Idle until the disk has it; on the disk, CentreHas may still say Stored
-	Unit   string         `json:"unit"`  // who is coming
+	Drill  bool           `json:"drill"`            // of all its events, whenever it is pressed again
+	Press  uint64         `json:"press"`            // presses so far
+	Rev    uint64         `json:"rev"`              // of the newest notice that was shown
+	Step   lamp.Step      `json:"step"`             // Idle until the disk has it; on the disk, CentreHas may still say Stored
+	Unit   string         `json:"unit"`             // who is coming
+	Texted uint64         `json:"texted,omitempty"` // presses that the centre has by SMS
 	// Of the event that latched it, while it waits for its Ack.
 	stream wire.StreamID
 	seq    uint64
@@ -94,6 +95,7 @@ func (a *Agent) raise(button string, kind wire.AlarmKind, silent bool, at stamp)
 			a.veiled = append(a.veiled, place{a.spool.Stream(), seq})
 			return
 		}
+		a.tellOf(p)
 		a.log.Info("alarm stored", "button", button, "alarm", p.Alarm, "press", body.Press, "seq", seq)
 	}, latchKV(button, &kept))
 }
@@ -107,6 +109,7 @@ func (a *Agent) committed(stream wire.StreamID, l wire.Lane, upTo uint64) {
 	if l != wire.Alarm {
 		return
 	}
+	a.textsCommitted(stream, upTo)
 	a.veiled = slices.DeleteFunc(a.veiled, func(e place) bool { return e.stream == stream && e.seq <= upTo })
 	for _, p := range a.latches {
 		if p.Step == lamp.Stored && p.stream == stream && p.seq <= upTo {
@@ -223,6 +226,7 @@ func (a *Agent) restore() error {
 		a.pins.fails = n
 		a.pins.lock(a.clock.Mono())
 	}
+	a.restoreNeighbours(state)
 	for key, v := range state {
 		button, ok := strings.CutPrefix(key, latchState)
 		if !ok {
@@ -235,7 +239,7 @@ func (a *Agent) restore() error {
 		p.Drill = p.Drill || a.cfg.Drill
 		a.latches[button] = p
 	}
-	if len(a.latches) == 0 {
+	if len(a.latches) == 0 && a.cfg.Modem == nil {
 		return nil
 	}
 	// An alarm whose event is no longer in the spool was acknowledged by the
@@ -256,6 +260,9 @@ func (a *Agent) restore() error {
 					if ok && b.Press == 1 {
 						waiting[b.Alarm] = &latch{stream: part.Stream(), seq: r.Seq}
 					}
+					if ok && a.cfg.Modem != nil && !a.texted(b) {
+						a.addText(e, r.Data)
+					}
 					if ok && b.Kind == wire.Duress {
 						a.veiled = append(a.veiled, place{part.Stream(), r.Seq})
 					}
@@ -272,6 +279,16 @@ func (a *Agent) restore() error {
 		}
 	}
 	return nil
+}
+
+// texted reports whether the centre has a press by SMS.
+func (a *Agent) texted(b *wire.AlarmRaised) bool {
+	for _, p := range a.latches {
+		if p.Alarm == b.Alarm {
+			return b.Press <= p.Texted
+		}
+	}
+	return false
 }
 
 // show makes the lamps tell the state: of the alarm that is least far on, where
@@ -304,6 +321,7 @@ func (a *Agent) show() {
 	s.Drill = s.Drill && there > 0
 	s.Silent = there > 0 && !loud
 	s.Siren = loud
+	s.Neighbour = len(a.sounds) > 0
 	a.lamps.Show(s)
 	a.say()
 	a.publish(s.Step)

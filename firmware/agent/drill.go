@@ -4,7 +4,7 @@ import "github.com/fengsui/fengsui/firmware/wire"
 
 // drilling reports whether what is pressed now belongs to an exercise or a
 // test.
-func (a *Agent) drilling() bool { return a.cfg.Drill || a.testKey }
+func (a *Agent) drilling() bool { return a.cfg.Drill || a.testKey || a.mode.Drill }
 
 // setDrill changes what drilling asks. When that ends an exercise, the alarms
 // that were pressed in it are reset: whoever presses then means it, and their

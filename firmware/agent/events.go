@@ -30,8 +30,14 @@ func (a *Agent) stamp() stamp {
 func (a *Agent) store(at stamp, l wire.Lane, body wire.Body, done func(seq uint64), state ...spool.KV) {
 	try := func() error {
 		var seq uint64
+		var msg []byte
+		build := a.seal(at, l, body)
 		err := a.withRoom(func() (err error) {
-			seq, err = a.spool.Append(l, a.seal(at, l, body), state...)
+			seq, err = a.spool.Append(l, func(s spool.Slot) ([]byte, error) {
+				var err error
+				msg, err = build(s)
+				return msg, err
+			}, state...)
 			return err
 		})
 		if err != nil {
@@ -41,6 +47,7 @@ func (a *Agent) store(at stamp, l wire.Lane, body wire.Body, done func(seq uint6
 		if done != nil {
 			done(seq)
 		}
+		a.textSoon(msg)
 		return nil
 	}
 	queue := &a.unsaved.other

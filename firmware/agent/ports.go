@@ -69,6 +69,9 @@ func OpenPorts(cfg *config.Config, line func(name string) (gpio.PinIO, error)) (
 	if t := cfg.Terminal; t != nil {
 		p.Terminal = func() (net.Listener, error) { return net.Listen("tcp", string(t.Listen)) }
 	}
+	if m := cfg.Modem; m != nil {
+		p.Modem = func(ctx context.Context) (io.ReadWriteCloser, error) { return hw.Serial(ctx, m.Port, m.Baud) }
+	}
 	if f := cfg.Fingerprint; f != nil {
 		p.Fingerprint = func(ctx context.Context, baud int) (io.ReadWriteCloser, error) { return hw.Serial(ctx, f.Port, baud) }
 	}
@@ -107,6 +110,10 @@ func (a *Agent) uplinkOptions(ctx context.Context) uplink.Options {
 	return uplink.Options{
 		Device: a.cfg.Device, Boot: a.spool.Boot(), Mono: a.clock.Mono, Firmware: a.opt.Version,
 		Servers: servers, Key: a.key, CentreKey: []byte(a.cfg.Centre.Key), Store: uplink.Of(a.spool), Dial: a.ports.Dial, Log: a.log,
+		OnSound: func(b *wire.Sound, left time.Duration) {
+			a.post(ctx, a.other, func() { a.soundFor(b, left) })
+		},
+		OnMode:       func(b *wire.Mode, left time.Duration) { a.post(ctx, a.other, func() { a.setMode(b, left) }) },
 		OnNotice:     func(n *wire.Notice) { a.post(ctx, a.other, func() { a.notice(n) }) },
 		OnAssignment: func(b *wire.Assignment) { a.post(ctx, a.other, func() { a.assigned(b) }) },
 		OnAck: func(stream wire.StreamID, l wire.Lane, upTo uint64) {

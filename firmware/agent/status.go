@@ -82,8 +82,15 @@ func (a *Agent) heartbeat() {
 	}
 	a.sense(h)
 	h.Started = a.started
+	if a.modem != nil {
+		st := a.modem.State()
+		h.SignalDBm, h.Operator, h.RAT = int64(st.SignalDBm), st.Operator, st.RAT
+	}
 	h.Faults = slices.Sorted(maps.Keys(a.faults))
 	var kv []spool.KV
+	if a.mode.Drill {
+		kv = append(kv, a.modeKV())
+	}
 	if t, ok := a.clock.Passed(); ok {
 		kv = append(kv, spool.KV{Key: wallState, Value: strconv.AppendInt(nil, t.UnixMilli(), 10)})
 	}

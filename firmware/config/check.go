@@ -120,6 +120,8 @@ func (c *Config) defaults() {
 	if v := c.Audio; v != nil {
 		v.Lang, v.Dir = or(v.Lang, "zh-CN"), or(v.Dir, defaultSpeech)
 	}
+	c.Modem.defaults()
+	c.Group.defaults()
 	if g := c.GPS; g != nil {
 		if g.Baud == 0 {
 			g.Baud = defaultGPSBaud
@@ -237,6 +239,9 @@ func (c *Config) portLines(board *boards.Board) map[string]string {
 	if board != nil && c.GPS != nil {
 		take("gps.port", c.GPS.Port)
 	}
+	if board != nil && c.Modem != nil {
+		take("modem.port", c.Modem.Port)
+	}
 	if board != nil && c.Fingerprint != nil {
 		take("fingerprint.port", c.Fingerprint.Port)
 	}
@@ -252,6 +257,7 @@ func (c *Config) ports(r *strictyaml.Report) {
 	if c.Place != nil && c.Profile != AlarmBox {
 		r.Add("place", c.Profile, "no place on what moves: only an alarm-box has one")
 	}
+	c.second(r)
 	f := c.Fingerprint
 	if f == nil {
 		return
@@ -351,6 +357,9 @@ func (c *Config) fromBoard(r *strictyaml.Report) *boards.Board {
 	}
 	if c.GPS != nil {
 		c.GPS.Port = or(c.GPS.Port, b.UARTs["gps"].Port)
+	}
+	if c.Modem != nil {
+		c.Modem.Port = or(c.Modem.Port, b.UARTs["modem"].Port)
 	}
 	if c.Fingerprint != nil {
 		c.Fingerprint.Port = or(c.Fingerprint.Port, b.UARTs["fingerprint"].Port)

@@ -52,6 +52,8 @@ type Config struct {
 	GPS         *GPS              `yaml:"gps"`
 	Place       *Place            `yaml:"place"` // where a box stands, surveyed; without it a box learns
 	Fingerprint *Fingerprint      `yaml:"fingerprint"`
+	Modem       *Modem            `yaml:"modem"`
+	Group       *Group            `yaml:"group"`
 	Terminal    *Terminal         `yaml:"terminal"`
 	Track       Track             `yaml:"track"`
 	Health      Health            `yaml:"health"`

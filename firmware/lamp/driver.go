@@ -50,6 +50,9 @@ func (r Rounds) withDefaults() Rounds {
 // retry is how often lines that failed are tried again.
 const retry = time.Second
 
+// pulse is how long the siren is on, and off, for a neighbour's alarm.
+const pulse = 500 * time.Millisecond
+
 // A Driver drives the outputs. Make it with New.
 type Driver struct {
 	out   Outputs
@@ -96,7 +99,9 @@ func (d *Driver) Run(ctx context.Context) error {
 	again := time.NewTimer(steady) // when to try failed lines again
 	defer next.Stop()
 	defer turn.Stop()
+	beat := time.NewTimer(steady) // the end of a pulse for a neighbour, or of its gap
 	defer again.Stop()
+	defer beat.Stop()
 	defer d.set(0, false)
 	d.set(0, false)
 	var shown State
@@ -112,7 +117,14 @@ func (d *Driver) Run(ctx context.Context) error {
 		case <-again.C:
 			d.set(d.lit, d.sounds)
 		case <-turn.C:
-			d.turn(turn, shown)
+			if shown.loud() {
+				d.turn(turn, shown)
+			}
+		case <-beat.C:
+			if shown.pulses() {
+				d.set(d.lit, !d.sounds)
+				beat.Reset(pulse)
+			}
 		case <-next.C:
 			i = (i + 1) % len(phases)
 			d.set(phases[i].lit, d.sounds)
@@ -121,8 +133,12 @@ func (d *Driver) Run(ctx context.Context) error {
 			d.mu.Lock()
 			want := d.want
 			d.mu.Unlock()
-			loud := want.Siren && !want.Silent
-			sounds := d.sounds && loud
+			loud := want.loud()
+			sounds := d.sounds && (loud && shown.loud() || want.pulses() && shown.pulses())
+			if want.pulses() && !shown.pulses() {
+				sounds = true
+				beat.Reset(pulse)
+			}
 			if loud && (!shown.Siren || shown.Silent || want.Press > shown.Press) {
 				sounds, d.rounds = true, 1
 				turn.Reset(d.out.Sounds.Limit)

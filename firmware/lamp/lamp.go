@@ -17,6 +17,9 @@
 // The siren sounds for a while, pauses, and sounds again while the alarm is
 // latched, so many times and no more.
 //
+// For a neighbour's alarm it sounds in pulses of half a second instead, so that
+// everybody hears that it is not this box's.
+//
 // The package decides nothing: whoever calls Show says what is true. It cannot
 // tell whether a lamp glows, only whether its line could be driven.
 package lamp
@@ -54,6 +57,9 @@ type State struct {
 	// shown only while Step is Idle.
 	Drilling bool
 	Siren    bool // sound it, within its limits
+	// Neighbour says that another box's alarm is to be heard here: the siren
+	// sounds in pulses, for as long as it is set, unless it sounds for Siren.
+	Neighbour bool
 	// Press counts presses: while Siren is set, one more sounds the siren anew,
 	// from its first round.
 	Press uint64
@@ -65,6 +71,12 @@ type look struct {
 	silent, drill   bool
 	fault, drilling bool
 }
+
+// loud reports whether the siren sounds in rounds.
+func (s State) loud() bool { return s.Siren && !s.Silent }
+
+// pulses reports whether it sounds for a neighbour.
+func (s State) pulses() bool { return s.Neighbour && !s.loud() && !s.Silent }
 
 // look leaves out what does not show, so that a change of it disturbs no
 // pattern.

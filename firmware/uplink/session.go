@@ -300,6 +300,14 @@ func (s *session) receive(msg []byte) {
 		if u.opt.OnNotice != nil {
 			u.opt.OnNotice(b)
 		}
+	case *wire.Sound:
+		if u.opt.OnSound != nil {
+			u.opt.OnSound(b, d.Left(b.Until))
+		}
+	case *wire.Mode:
+		if u.opt.OnMode != nil {
+			u.opt.OnMode(b, d.Left(b.Until))
+		}
 	case *wire.Assignment:
 		if u.opt.OnAssignment != nil {
 			u.opt.OnAssignment(b)

@@ -81,7 +81,10 @@ type Options struct {
 
 	// The callbacks run on the uplink's goroutine and must not block for long;
 	// each may be nil.
-	OnNotice     func(*wire.Notice)
+	OnNotice func(*wire.Notice)
+	// OnSound and OnMode get what is left of the time that the message names.
+	OnSound      func(b *wire.Sound, left time.Duration)
+	OnMode       func(b *wire.Mode, left time.Duration)
 	OnAssignment func(*wire.Assignment)
 	OnAck        func(stream wire.StreamID, l wire.Lane, upTo uint64)
 	// OnSilent reports that for a minute the centre has acknowledged nothing

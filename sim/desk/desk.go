@@ -83,7 +83,8 @@ type Incident struct {
 	Presses uint64 `json:"presses"`
 	Officer string `json:"officer"`
 
-	PressedAt Moment `json:"pressed_at"`
+	PressedAt Moment    `json:"pressed_at"`
+	SMS       *struct{} `json:"sms"` // nil: nothing of it came by SMS
 }
 
 // A Moment is when a button was pressed, as well as the centre knows it.

@@ -63,7 +63,8 @@ func outputLines(d scenario.Device) (red, amber, green, siren string) {
 // A wiring is what the configuration says of the world around a device.
 type wiring struct {
 	data, server, centreKey string
-	gps, reader             string // paths of the serial ports
+	gps, reader, modem      string // paths of the serial ports
+	group                   map[string]any
 	screen                  string // where the officer's screen is served
 }
 
@@ -107,6 +108,12 @@ func configuration(id string, d scenario.Device, w wiring) ([]byte, error) {
 	}
 	if d.Fingers != nil {
 		c["fingerprint"] = map[string]any{"port": w.reader, "officers": d.Fingers}
+	}
+	if d.Modem {
+		c["modem"] = map[string]any{"port": w.modem, "centre": []string{centreNumber}}
+	}
+	if w.group != nil {
+		c["group"] = w.group
 	}
 	if d.PINs != nil {
 		pins := make(map[string]string)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/modem/modemtest"
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/lampwatch"
 	"github.com/fengsui/fengsui/sim/ledger"
@@ -63,8 +64,9 @@ type Device struct {
 	changed func() // tells that something can be seen
 	lines   map[string]string
 	link    *link.Link
-	gps     *receiver // nil: none
-	finger  *reader   // nil: none
+	gps     *receiver        // nil: none
+	finger  *reader          // nil: none
+	modem   *modemtest.Modem // nil: none
 	ports   []*tty.Port
 	buttons map[string]*contact
 	tripped map[string]bool // inputs, by role; guarded by mu
@@ -468,6 +470,9 @@ func (d *Device) boot() error {
 	}
 	if d.clock != "" {
 		d.send(child.Command{Clock: d.clock})
+	}
+	if d.modem != nil {
+		d.modem.Restart()
 	}
 	d.send(child.Command{Start: true})
 	if d.gps != nil {

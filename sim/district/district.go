@@ -31,6 +31,7 @@ import (
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
 	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/firmware/fingers"
+	"github.com/fengsui/fengsui/firmware/modem/modemtest"
 	"github.com/fengsui/fengsui/firmware/terminal"
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/desk"
@@ -65,6 +66,7 @@ type District struct {
 	Desk    *desk.Client
 	devices map[string]*Device
 	spawn   *spawner
+	second  *second
 	started time.Time
 
 	mu       sync.Mutex
@@ -97,8 +99,12 @@ func Start(ctx context.Context, o Options) (_ *District, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.second, err = newSecond(o); err != nil {
+		return nil, err
+	}
 	registerPath := filepath.Join(o.Data, "devices.yaml")
-	serve := slices.Clip(append([]string{"serve", "--data", centreData, "--devices", registerPath}, judging(o.Supervise)...))
+	serve := append([]string{"serve", "--data", centreData, "--devices", registerPath}, judging(o.Supervise)...)
+	serve = slices.Clip(append(serve, d.second.flags()...))
 	d.Centre = &Centre{
 		log: o.Log, spawn: d.spawn, logPath: filepath.Join(o.Data, "centre.log"),
 		http: o.DeskAddr, ledger: d.Ledger,
@@ -203,6 +209,18 @@ func (d *District) newDevice(ctx context.Context, id string, o Options, centreKe
 		} else {
 			dev.gps.park()
 		}
+	}
+	if spec.Modem {
+		p, err := port()
+		if err != nil {
+			return nil, "", err
+		}
+		w.modem = p.Path()
+		dev.modem = modemtest.New(fmt.Sprintf("+86138%08d", i+1), d.second.network)
+		serve(dev.modem, p)
+	}
+	if spec.Group != "" {
+		w.group = d.second.group(id, o.Devices)
 	}
 	if spec.Fingers != nil {
 		p, err := port()
@@ -342,6 +360,7 @@ func (d *District) Close() error {
 	if d.Desk != nil {
 		d.Desk.Close()
 	}
+	err = errors.Join(err, d.second.close())
 	d.spawn.close()
 	return err
 }

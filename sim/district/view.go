@@ -16,6 +16,7 @@ type View struct {
 	Drill   bool              `json:"drill"`
 	Power   string            `json:"power"` // on, off, or failed: its process does not run
 	Link    string            `json:"link"`  // up, cut or black_holed
+	SMS     *bool             `json:"sms"`   // its modem has a network; null without one
 	Desk    bool              `json:"desk"`  // in touch with the desk, as the agent says
 	Lamps   *Lamps            `json:"lamps"` // null without lamps
 	Siren   *bool             `json:"siren"` // sounds; null without one
@@ -109,6 +110,10 @@ func (d *Device) View() View {
 	if d.Spec.Siren {
 		on := d.out.sounds()
 		v.Siren = &on
+	}
+	if d.modem != nil {
+		up := d.modem.Served()
+		v.SMS = &up
 	}
 	if s := d.status; s != nil {
 		v.Desk, v.Officer, v.Queue = s.Heard, s.Officer, s.Queue

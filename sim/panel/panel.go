@@ -72,6 +72,7 @@ func New(d *district.District, log *slog.Logger) (*Panel, error) {
 	route(http.MethodPost, "/devices/{id}/finger/{slot}", p.one(words("for"), finger))
 	route(http.MethodPost, "/devices/{id}/reader/{verb}", p.one(nil, reader))
 	route(http.MethodPost, "/devices/{id}/link/{verb}", p.one(nil, linked))
+	route(http.MethodPost, "/devices/{id}/sms/{verb}", p.one(nil, texted))
 	route(http.MethodPost, "/devices/{id}/power/{verb}", p.one(nil, powered))
 	route(http.MethodPost, "/devices/{id}/gps/{verb}", p.one(nil, moved))
 	route(http.MethodGet, "/ledger", p.ledger)
@@ -303,6 +304,15 @@ func linked(d *district.Device, r *http.Request, _ options) error {
 		return bad(http.StatusNotFound, "verb", r.PathValue("verb"), "cut, restore or blackhole")
 	}
 	return d.Link(s)
+}
+
+func texted(d *district.Device, r *http.Request, _ options) error {
+	switch verb := r.PathValue("verb"); verb {
+	case "cut", "restore":
+		return d.SMS(verb == "restore")
+	default:
+		return bad(http.StatusNotFound, "verb", verb, "cut or restore")
+	}
 }
 
 func powered(d *district.Device, r *http.Request, _ options) error {

@@ -61,6 +61,7 @@ func (p *player) expectIncident(ctx context.Context, st *scenario.Step, deadline
 			(st.State == nil || i.State == *st.State) &&
 			(st.Presses == nil || i.Presses == *st.Presses) && (st.Silent == nil || i.Silent == *st.Silent) &&
 			(st.Drill == nil || i.Drill == *st.Drill) && (st.Officer == nil || i.Officer == *st.Officer) &&
+			(st.SMS == nil || (i.SMS != nil) == *st.SMS) &&
 			(st.Source == nil || i.PressedAt.Source == *st.Source) && (st.Corrected == nil || i.PressedAt.Corrected == *st.Corrected) &&
 			(st.Dated == nil || p.dated(&i.Incident, time.Duration(*st.Dated)))
 	}

@@ -221,6 +221,8 @@ func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
 		err = dev.Link(link.Up)
 	case "link black hole":
 		err = dev.Link(link.BlackHoled)
+	case "sms cut", "sms restore":
+		err = dev.SMS(st.Do == "sms restore")
 	case "power cut":
 		dev.PowerCut()
 	case "power restore":

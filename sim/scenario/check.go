@@ -37,6 +37,8 @@ func verbs() map[string]rule {
 		"link cut":        {words("device"), nil},
 		"link restore":    {words("device"), nil},
 		"link black hole": {words("device"), nil},
+		"sms cut":         {words("device"), nil},
+		"sms restore":     {words("device"), nil},
 		"power cut":       {words("device"), nil},
 		"power restore":   {words("device"), nil},
 		"twin start":      {words("device"), nil},
@@ -56,7 +58,7 @@ func verbs() map[string]rule {
 
 func expectations() map[string]rule {
 	return map[string]rule{
-		"incident":          {words("device within"), words("kind state presses silent drill officer count source corrected dated")},
+		"incident":          {words("device within"), words("kind state presses silent drill officer sms count source corrected dated")},
 		"lamp":              {words("device shows within"), words("style")},
 		"siren":             {words("device sounds within"), nil},
 		"officer":           {words("device signed within"), words("officer")},
@@ -88,7 +90,7 @@ func (s *Step) fields() []field {
 		fieldOf("log", s.Log), fieldOf("by", s.By), fieldOf("unit", s.Unit), fieldOf("code", s.Code), fieldOf("note", s.Note),
 		fieldOf("kind", s.Kind), fieldOf("state", s.State), fieldOf("presses", s.Presses), fieldOf("silent", s.Silent),
 		fieldOf("drill", s.Drill), fieldOf("shows", s.Shows), fieldOf("style", s.Style), fieldOf("sounds", s.Sounds),
-		fieldOf("signed", s.Signed), fieldOf("link", s.Link), fieldOf("officer", s.Officer), fieldOf("fault", s.Fault), fieldOf("active", s.Active), fieldOf("fixes", s.Fixes), fieldOf("count", s.Count),
+		fieldOf("sms", s.SMS), fieldOf("signed", s.Signed), fieldOf("link", s.Link), fieldOf("officer", s.Officer), fieldOf("fault", s.Fault), fieldOf("active", s.Active), fieldOf("fixes", s.Fixes), fieldOf("count", s.Count),
 		fieldOf("clock", s.Clock), fieldOf("source", s.Source), fieldOf("corrected", s.Corrected), fieldOf("dated", s.Dated),
 		fieldOf("within", s.Within),
 	}
@@ -217,6 +219,7 @@ func (s *Scenario) Validate(r *strictyaml.Report) {
 			killed = -1
 		}
 	}
+	s.second(r)
 	if killed >= 0 {
 		r.Add(fmt.Sprintf("timeline.%d.do", killed), "centre kill", "a centre start after it: without the centre nothing can be judged")
 	}
@@ -352,6 +355,8 @@ func (c check) names() {
 		without("a fingerprint reader", "it has no fingers")
 	case slices.Contains([]string{"drive", "park", "lose fix", "replay"}, st.Do) && !d.GPS:
 		without("a receiver", "it has no gps: true")
+	case strings.HasPrefix(st.Do, "sms") && !d.Modem:
+		without("a modem", "it has no modem: true")
 	case st.Expect == "siren" && !d.Siren:
 		without("a siren", "it has no siren: true")
 	case st.Expect == "track" && !d.GPS:
@@ -367,4 +372,26 @@ func list(names []string) string {
 		names = append(slices.Clone(names[:20]), "…")
 	}
 	return strings.Join(names, ", ")
+}
+
+// second checks the ways beside the one to the centre.
+func (s *Scenario) second(r *strictyaml.Report) {
+	count := make(map[string]int)
+	for _, d := range s.Devices {
+		count[d.Group]++
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.Devices)) {
+		d := s.Devices[id]
+		at := "devices." + id
+		switch {
+		case d.Virtual() && d.Modem:
+			r.Add(at+".modem", true, "no modem on a virtual board")
+		case d.Virtual() && d.Group != "":
+			r.Add(at+".group", d.Group, "no group on a virtual board: it is on no local network")
+		case d.Group != "" && wire.ValidDevice(d.Group) != nil:
+			r.Add(at+".group", d.Group, "1 to 32 of a-z, 0-9 and '-', not beginning with '-'")
+		case d.Group != "" && count[d.Group] < 2:
+			r.Add(at+".group", d.Group, "a group of two devices or more")
+		}
+	}
 }

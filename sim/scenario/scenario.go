@@ -31,6 +31,8 @@
 //	  duress: {6: P-1001}              # beside fingers: slot → whose duress finger that is
 //	  gps: true                        # a receiver; a vehicle has one always
 //	  drive: {route: [{lat: …, lon: …}, …], speed: 12}   # from the start on; metres a second
+//	  modem: true                      # a cellular modem, for SMS; then the centre has one, too
+//	  group: shiqiao-10                # boxes of one group hear each other without the centre
 //	  drill: true                      # everything from it belongs to an exercise
 //	  track: {batch: 60, close_after: 5s, still_every: 30s}
 //	  health: 30s                      # between heartbeats
@@ -59,6 +61,8 @@
 //	link cut         device (or all)
 //	link restore     device (or all)
 //	link black hole  device (or all)
+//	sms cut          device
+//	sms restore      device
 //	power cut        device (or all)
 //	power restore    device (or all)
 //	twin start       device
@@ -95,6 +99,7 @@
 // acknowledge, dispatch and close act at the desk on the device's newest
 // incident that is not closed (of that kind, when it is given), and wait up to
 // 5 s for it; code is real, false_alarm, test, drill, duplicate or unfounded.
+// sms cut takes the network of a device's modem away, and leaves the link alone.
 // link cut resets the device's connections and refuses new ones; in a link
 // black hole they stay open, new ones are accepted, and no byte passes either
 // way. twin start copies the device's card as it is then and starts a second
@@ -104,7 +109,7 @@
 // centre starts it again: without it nothing can be judged.
 //
 //	expect            needs                     takes
-//	incident          device, within            kind, state, presses, silent, drill, officer, count, source, corrected, dated
+//	incident          device, within            kind, state, presses, silent, drill, officer, sms, count, source, corrected, dated
 //	lamp              device, shows, within     style
 //	siren             device, sounds, within
 //	officer           device, signed, within    officer
@@ -119,7 +124,7 @@
 // incident wants an incident of the device that was opened since the timeline
 // began and is all that the step says: kind; state (open, acknowledged,
 // dispatched, closed); presses, exactly; silent; drill; officer, who was signed
-// on; source, whose time of day dates the press (none, gnss, ntp, rtc, centre);
+// on; sms, whether a press of it came by SMS; source, whose time of day dates the press (none, gnss, ntp, rtc, centre);
 // corrected, whether that is not what the device said; dated: 2s, that it is not
 // further than that from a press that there was. What the centre found itself is
 // none, unless kind is offline, twin or tamper. With count, exactly so many are all that, and count: 0 wants none for the
@@ -195,6 +200,8 @@ type Device struct {
 	PINs    map[string]string `yaml:"pins"`    // officer → PIN at the device's screen; nil: no screen
 	GPS     bool              `yaml:"gps"`
 	Drive   *Drive            `yaml:"drive"`
+	Modem   bool              `yaml:"modem"`
+	Group   string            `yaml:"group"` // boxes of one name hear each other on the local network
 	Drill   bool              `yaml:"drill"`
 	Track   Track             `yaml:"track"`
 	Health  Duration          `yaml:"health" min:"5s" max:"10m"`
@@ -244,7 +251,7 @@ type Track struct {
 // A Step does one thing or expects one. Members that the file does not have are nil.
 type Step struct {
 	At     *Duration `yaml:"at" min:"0s" max:"24h"`
-	Do     string    `yaml:"do" oneof:"press|release|wire cut|wire short|wire mend|trip|restore|finger|reader unplug|reader plug|link cut|link restore|link black hole|power cut|power restore|twin start|twin end|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
+	Do     string    `yaml:"do" oneof:"press|release|wire cut|wire short|wire mend|trip|restore|finger|reader unplug|reader plug|link cut|link restore|link black hole|sms cut|sms restore|power cut|power restore|twin start|twin end|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
 	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|link|track|fault|all events stored"`
 
 	Device *string   `yaml:"device"`
@@ -270,6 +277,7 @@ type Step struct {
 	Silent  *bool     `yaml:"silent"`
 	Drill   *bool     `yaml:"drill"`
 	Officer *string   `yaml:"officer"`
+	SMS     *bool     `yaml:"sms"`
 	Count   *int      `yaml:"count" min:"0" max:"1000000"`
 	Shows   *string   `yaml:"shows" oneof:"idle|stored|centre_has|acknowledged|unit_coming|fault|drill_mode"`
 	Style   *string   `yaml:"style" oneof:"plain|silent|drill"`

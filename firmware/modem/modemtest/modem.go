@@ -73,6 +73,9 @@ func (m *Modem) Set(f Faults) {
 	m.net.Cut(m.Number, f.NoNetwork)
 }
 
+// Served reports whether it has a network.
+func (m *Modem) Served() bool { return m.net.Serves(m.Number) }
+
 // Log returns the commands that it was given, without AT.
 func (m *Modem) Log() []string {
 	m.mu.Lock()

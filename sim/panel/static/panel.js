@@ -178,6 +178,11 @@ function card(v) {
   const power = switchView(t("power"), (s) => t(`power.${s}`), () => post(id, "power/restore"), () => post(id, "power/cut"));
   const link = switchView(t("link"), (s) => t(`link.${s}`), () => post(id, "link/restore"), () => post(id, "link/cut"));
   root.append(el("div", { class: "switches" }, power.e, link.e));
+  if (v.sms !== null) {
+    const sms = switchView(t("sms"), (s) => t(`sms.${s}`), () => post(id, "sms/restore"), () => post(id, "sms/cut"));
+    root.lastElementChild.append(sms.e);
+    draws.push((v) => sms.draw(v.sms ? "up" : "cut", v.sms));
+  }
   draws.push((v) => { power.draw(v.power, v.power !== "off"); link.draw(v.link, v.link === "up"); });
 
   const facts = el("dl", { class: "facts dark" });

@@ -1,0 +1,312 @@
+package agent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fengsui/fengsui/firmware/group"
+	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/wire"
+)
+
+// Local mutual alarm: this box tells the others of its group of its alarms, and
+// sounds for theirs, as it hears of them from themselves or from the centre. It
+// sounds once for an alarm, whichever comes first, and says so in events.
+
+const (
+	heardState = "heard/" // a group.Mark by member
+	soundState = "sound/" // a sounding by alarm
+
+	tellFirst = time.Second      // from the first packet to the next
+	tellLast  = 10 * time.Second // between packets, in the end
+	overTimes = 5                // packets that say that it is over
+)
+
+// A sounding is another's alarm for which this box sounds, or has.
+type sounding struct {
+	Device string         `json:"device"`
+	By     wire.SoundedBy `json:"by"`
+	Rev    uint64         `json:"rev"` // of the newest Sound that was answered
+	Drill  bool           `json:"drill"`
+	until  time.Duration  // Mono
+}
+
+// A telling is an alarm of this box that its group is told of.
+type telling struct {
+	latch latch
+	since time.Duration // Mono of the last press
+	next  time.Duration
+	pause time.Duration
+	over  int // packets that are still to say so; 0: it stands
+}
+
+func (a *Agent) newGuard() *group.Guard {
+	members := make(map[string]ed25519.PublicKey)
+	for id, key := range a.cfg.Group.Members {
+		members[id] = ed25519.PublicKey(key)
+	}
+	return &group.Guard{
+		Device: a.cfg.Device, Group: a.cfg.Group.Name, Members: members,
+		Now: a.clock.Mono, Wall: a.clock.Wall, Marks: a.marks,
+	}
+}
+
+// watchGroup listens to the group until ctx ends.
+func (a *Agent) watchGroup(ctx context.Context) {
+	var peers []string
+	for _, p := range a.cfg.Group.Peers {
+		peers = append(peers, string(p))
+	}
+	const first, limit = time.Second, 30 * time.Second
+	for pause := first; ctx.Err() == nil; pause = min(2*pause, limit) {
+		c, err := group.Listen(string(a.cfg.Group.Address), a.cfg.Group.Interface, peers)
+		if err == nil {
+			pause = first
+			a.air.Store(c)
+			a.post(ctx, a.other, func() { a.faultEnded(faultGroup) })
+			err = c.Run(ctx, func(msg []byte) { a.post(ctx, a.other, func() { a.heard(msg) }) })
+			a.air.Store(nil)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		a.post(ctx, a.other, func() { a.faultBegan(faultGroup, err.Error()) })
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+		}
+	}
+}
+
+// faultGroup is that the local network cannot be used.
+const faultGroup = "group_lost"
+
+// tellOf begins to tell the group of an alarm, now that it is stored. Nothing
+// that is silent is told, nor a kind that this version does not know.
+func (a *Agent) tellOf(p *latch) {
+	if a.guard == nil || p.Silent || p.Kind < wire.Panic || p.Kind > wire.Medical {
+		return
+	}
+	now := a.clock.Mono()
+	a.tells[p.Alarm] = &telling{latch: *p, since: now, next: now, pause: tellFirst}
+	a.tellGroup()
+}
+
+// tellGroup sends what is due: often at first, and no longer than the others
+// sound.
+func (a *Agent) tellGroup() {
+	now := a.clock.Mono()
+	for alarm, t := range a.tells {
+		if t.over == 0 && a.buttonOf(alarm) == "" {
+			t.over, t.next, t.pause = overTimes, now, tellFirst
+		}
+		if now < t.next {
+			continue
+		}
+		a.tellOnce(t, now)
+		t.next, t.pause = now+t.pause, min(2*t.pause, tellLast)
+		switch {
+		case t.over > 1:
+			t.over--
+		case t.over == 1, now-t.since > time.Duration(a.cfg.Group.Limit):
+			delete(a.tells, alarm)
+		}
+	}
+}
+
+func (a *Agent) tellOnce(t *telling, now time.Duration) {
+	c := a.air.Load()
+	if c == nil {
+		return
+	}
+	a.packets++
+	wall := a.clock.Wall()
+	msg, err := wire.SealGroup(&wire.GroupAlarm{
+		Device: a.cfg.Device, Group: a.cfg.Group.Name, Stream: a.spool.Stream(), Boot: a.spool.Boot(), N: a.packets,
+		Alarm: t.latch.Alarm, Kind: t.latch.Kind, Press: t.latch.Press, On: t.over == 0, Drill: t.latch.Drill,
+		AgeMs: uint64((now - t.since).Milliseconds()),
+		Wall:  wall.UnixMilli, Source: wall.Source, Within: uint64(wall.Uncertainty.Milliseconds()),
+	}, a.key)
+	if err == nil {
+		err = c.Send(msg)
+	}
+	if err != nil {
+		a.log.Debug("the group is not told", "err", err)
+	}
+}
+
+// heard takes a packet.
+func (a *Agent) heard(msg []byte) {
+	p, fresh, err := a.guard.Accept(msg)
+	if err != nil {
+		a.log.Debug("packet not believed", "err", err)
+		return
+	}
+	s := a.sounds[p.Alarm]
+	switch {
+	case !p.On && s != nil:
+		a.endSound(p.Alarm, s)
+	case p.On && fresh && s != nil: // pressed again
+		s.until = a.clock.Mono() + time.Duration(a.cfg.Group.Limit)
+	case p.On && fresh:
+		a.beginSound(p.Alarm, &sounding{Device: p.Device, By: wire.SoundedByGroup, Drill: p.Drill}, time.Duration(a.cfg.Group.Limit))
+	}
+}
+
+// soundFor takes the centre's word that this box is to sound for another's
+// alarm, or to stop. It is answered, once for each revision.
+func (a *Agent) soundFor(b *wire.Sound, left time.Duration) {
+	s := a.sounds[b.Alarm]
+	if s != nil && b.Rev <= s.Rev || a.soundRevs[b.Alarm] >= b.Rev {
+		return // its answer is in the spool already
+	}
+	if len(a.soundRevs) > 1000 { // only a hint: forgetting costs one more event
+		clear(a.soundRevs)
+	}
+	a.soundRevs[b.Alarm] = b.Rev
+	answer := &wire.Sounded{Alarm: b.Alarm, Rev: b.Rev, By: wire.SoundedByCentre, Device: b.Device}
+	switch {
+	case !b.On && s != nil:
+		s.Rev, s.By = b.Rev, wire.SoundedByCentre
+		a.endSound(b.Alarm, s)
+		return
+	case !b.On:
+	case a.cfg.Siren == nil:
+		answer.Why = "no_siren"
+	case s != nil: // it sounds already, for the group
+		s.Rev = b.Rev
+		answer.On = true
+	case left <= 0:
+		answer.Why = "expired"
+	case a.heardOf(b.Device, b.Alarm):
+		answer.Why = "sounded_before"
+	default:
+		a.beginSound(b.Alarm, &sounding{Device: b.Device, By: wire.SoundedByCentre, Rev: b.Rev, Drill: b.Drill}, min(left, a.soundLimit()))
+		return
+	}
+	a.store(a.stamp(), wire.Duty, answer, nil)
+}
+
+// soundLimit is how long the siren sounds for another's alarm.
+func (a *Agent) soundLimit() time.Duration {
+	if a.cfg.Group != nil {
+		return time.Duration(a.cfg.Group.Limit)
+	}
+	return time.Duration(a.cfg.Siren.Limit)
+}
+
+// heardOf reports whether an alarm was heard from the group before.
+func (a *Agent) heardOf(device string, alarm wire.AlarmID) bool {
+	if a.guard == nil || a.guard.Marks[device] == nil {
+		return false
+	}
+	for _, h := range a.guard.Marks[device].Alarms {
+		if h.Alarm == alarm {
+			return true
+		}
+	}
+	return false
+}
+
+// beginSound sounds for another's alarm, and says so.
+func (a *Agent) beginSound(alarm wire.AlarmID, s *sounding, lasts time.Duration) {
+	body := &wire.Sounded{Alarm: alarm, Rev: s.Rev, By: s.By, Device: s.Device, On: true}
+	kv := a.markKV(s.Device)
+	if a.cfg.Siren == nil {
+		body.On, body.Why = false, "no_siren"
+	} else {
+		s.until = a.clock.Mono() + lasts
+		a.sounds[alarm] = s
+		a.show() // at once; the disk comes after
+		v, err := json.Marshal(s)
+		if err != nil {
+			panic(fmt.Sprintf("agent: sounding: %v", err)) // a struct of plain members
+		}
+		kv = append(kv, spool.KV{Key: soundState + alarm.String(), Value: v})
+	}
+	a.log.Info("a neighbour's alarm", "device", s.Device, "alarm", alarm, "by", s.By, "sounds", body.On)
+	at := a.stamp()
+	at.drill = at.drill || s.Drill
+	a.store(at, wire.Duty, body, nil, kv...)
+}
+
+// endSound falls silent, and says so.
+func (a *Agent) endSound(alarm wire.AlarmID, s *sounding) {
+	delete(a.sounds, alarm)
+	at := a.stamp()
+	at.drill = at.drill || s.Drill
+	a.log.Info("a neighbour's alarm is over, or has sounded for long enough", "device", s.Device, "alarm", alarm)
+	a.store(at, wire.Duty, &wire.Sounded{Alarm: alarm, Rev: s.Rev, By: s.By, Device: s.Device}, nil,
+		append(a.markKV(s.Device), spool.KV{Key: soundState + alarm.String()})...)
+}
+
+// endSounds ends those that have sounded for long enough.
+func (a *Agent) endSounds() {
+	for alarm, s := range a.sounds {
+		if a.clock.Mono() >= s.until {
+			a.endSound(alarm, s)
+		}
+	}
+}
+
+// markKV keeps what was heard of a member, so that a recording of it is not
+// believed after a restart.
+func (a *Agent) markKV(device string) []spool.KV {
+	if a.guard == nil || a.guard.Marks[device] == nil {
+		return nil
+	}
+	v, err := json.Marshal(a.guard.Marks[device])
+	if err != nil {
+		panic(fmt.Sprintf("agent: mark: %v", err)) // a struct of plain members
+	}
+	return []spool.KV{{Key: heardState + device, Value: v}}
+}
+
+// restoreNeighbours reads back what concerns the neighbours, and the mode.
+func (a *Agent) restoreNeighbours(state map[string][]byte) {
+	a.marks = make(map[string]*group.Mark)
+	var errs error
+	for key, v := range state {
+		if device, ok := strings.CutPrefix(key, heardState); ok {
+			m := new(group.Mark)
+			if err := json.Unmarshal(v, m); err != nil {
+				errs = errors.Join(errs, err)
+				continue
+			}
+			a.marks[device] = m
+		}
+		if id, ok := strings.CutPrefix(key, soundState); ok {
+			s := new(sounding)
+			var alarm wire.AlarmID
+			if err := json.Unmarshal(v, s); err != nil || !parseAlarm(id, &alarm) {
+				errs = errors.Join(errs, err)
+				continue
+			}
+			a.sounds[alarm] = s
+		}
+	}
+	errs = errors.Join(errs, a.restoreMode(state[modeState]))
+	if errs != nil {
+		a.log.Error("what was heard of neighbours is forgotten", "err", errs)
+	}
+}
+
+// soundsBefore says of what sounded before a restart that it does no more.
+func (a *Agent) soundsBefore() {
+	for alarm, s := range a.sounds {
+		a.endSound(alarm, s)
+	}
+}
+
+func parseAlarm(s string, id *wire.AlarmID) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && copy(id[:], b) == len(id) && len(b) == len(id)
+}
