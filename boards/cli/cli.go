@@ -10,6 +10,7 @@ package cli
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,28 +20,20 @@ import (
 	"github.com/fengsui/fengsui/boards/wiring"
 )
 
-const usage = `usage: board COMMAND [--lang en|zh-CN]
+// What the command takes, in both languages.
+var (
+	//go:embed usage.txt
+	usageEN string
+	//go:embed usage.zh-CN.txt
+	usageZH string
+)
 
-  list                      list the boards
-  show NAME [--svg FILE]    say how a board is wired, and draw it
-  image NAME --config FILE -o FILE.img
-                            build the image of a card
-      --join-token TOKEN    a one-time token from the centre (cloud-bridge device …)
-      --ethernet ADDRESS/SIZE [--gateway ADDRESS] [--dns ADDRESS,…]
-                            a fixed address in place of DHCP
-      --wifi SSID [--wifi-passphrase TEXT]
-      --apn NAME --modem-port PATH [--apn-user TEXT] [--apn-password TEXT]
-      --settings FILE       all of these from a file, so that no secret is an argument
-      --size MIB            of the image
-  deb NAME [--config FILE] -o FILE.deb
-                            build the Debian package; -o may be a folder
-  flash FILE.img DEVICE [--yes]
-                            write a card or USB disk, read it back and compare
-  version                   print the version
-
-image and deb build the firmware from the source that the current folder is in,
-or that --source DIR names; --firmware FILE takes one that was built before.
-`
+func (c *command) usage() string {
+	if c.lang == "zh-CN" {
+		return usageZH
+	}
+	return usageEN
+}
 
 // errUsage means that the arguments are wrong; the message says how.
 var errUsage = errors.New("usage")
@@ -68,14 +61,14 @@ func Run(ctx context.Context, version string, args []string, env func(string) st
 	case err == nil:
 		return 0
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, usage)
+		fmt.Fprint(stdout, c.usage())
 		return 0
 	}
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(stderr, "board: %s\n", strings.TrimRight(line, "\n"))
 	}
 	if errors.Is(err, errUsage) {
-		fmt.Fprint(stderr, usage)
+		fmt.Fprint(stderr, c.usage())
 		return 2
 	}
 	return 1

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -217,5 +218,26 @@ func TestMessages(t *testing.T) {
 		if !there[m[1]] && m[1] != "kind-" {
 			t.Errorf("no message %s", m[1])
 		}
+	}
+}
+
+// Both usages name the same commands and flags.
+func TestUsages(t *testing.T) {
+	words := regexp.MustCompile(`(?m)^  [a-z]+|--[a-z-]+|\b[A-Z]{3,}[./A-Z]*|-o\b`)
+	var said [2][]string
+	for i, name := range []string{"usage.txt", "usage.zh-CN.txt"} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said[i] = words.FindAllString(string(b), -1)
+		slices.Sort(said[i])
+		said[i] = slices.Compact(slices.DeleteFunc(said[i], func(w string) bool { return w == "COMMAND" }))
+	}
+	if !slices.Equal(said[0], said[1]) {
+		t.Errorf("%q\n%q", said[0], said[1])
+	}
+	if status, _, stderr := board(t, "", "list", "--lang", "zh-CN", "x"); status != 2 || !strings.Contains(stderr, "用法：board") {
+		t.Errorf("%d, %s", status, stderr)
 	}
 }
