@@ -33,10 +33,6 @@ func TestEveryBoardRenders(t *testing.T) {
 			if err := errors.Join(p.Text(&text), p.SVG(&svg)); err != nil {
 				t.Fatal(err)
 			}
-			if dir := os.Getenv("WIRING_OUT"); dir != "" {
-				_ = os.WriteFile(dir+"/"+name+"."+lang+".svg", []byte(svg.String()), 0o644)
-				_ = os.WriteFile(dir+"/"+name+"."+lang+".txt", []byte(text.String()), 0o644)
-			}
 			said := textOf(t, svg.String())
 			for _, part := range p.Parts {
 				for _, where := range []string{text.String(), said} {
