@@ -126,6 +126,9 @@ func obeyBoard(ctx context.Context, m *virtboard.Machine, disk *virtboard.Disk, 
 		case "release":
 			disk.Release()
 			continue
+		case "lie":
+			disk.Lie()
+			continue
 		}
 		n, err := virtboard.LineNumber(c.Line)
 		if err != nil {

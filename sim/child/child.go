@@ -39,7 +39,7 @@ type Command struct {
 	Train line.Train `json:"train,omitempty"`
 	Start bool       `json:"start,omitempty"`
 	Clock string     `json:"clock,omitempty"` // see Clock
-	Disk  string     `json:"disk,omitempty"`  // of a virtual board: block or release its card
+	Disk  string     `json:"disk,omitempty"`  // of a virtual board: block or release its card, or lie: see virtboard.Disk
 }
 
 // A Report is one line of a device's output: an edge of an output, or the

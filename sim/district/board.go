@@ -27,9 +27,19 @@ const (
 // ErrBoard means that a virtual board does not start; its log says why.
 var ErrBoard = errors.New("the virtual board does not start")
 
-// BlockCard lets the card of a virtual board answer nothing any more, as a card
-// does that hangs, or lets it answer again. Its watchdog lets it answer as well.
-func (d *Device) BlockCard(blocked bool) error {
+// A Card is what the card of a virtual board does.
+type Card string
+
+// What a card can do. The board's watchdog lets one answer that was blocked; a
+// liar is one until the power is cut.
+const (
+	CardBlocks  Card = "block"   // it answers nothing any more, as a card does that hangs
+	CardAnswers Card = "release" // … and answers again
+	CardLies    Card = "lie"     // it says that it has flushed, and has not
+)
+
+// SetCard says what the card of a virtual board does from now on.
+func (d *Device) SetCard(c Card) error {
 	if !d.Spec.Virtual() {
 		return fmt.Errorf("%w: %s has no card", ErrNoPart, d.ID)
 	}
@@ -38,11 +48,7 @@ func (d *Device) BlockCard(blocked bool) error {
 	if d.closed {
 		return ErrClosed
 	}
-	word := "release"
-	if blocked {
-		word = "block"
-	}
-	d.send(child.Command{Disk: word})
+	d.send(child.Command{Disk: string(c)})
 	return nil
 }
 

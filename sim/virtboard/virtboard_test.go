@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -269,6 +270,52 @@ func (w *world) says(text string) {
 	})
 }
 
+// A card that hangs makes the firmware hang, which process 1 notices; when the
+// card comes to, the firmware is started again.
+func TestAHungFirmwareIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	w := start(t, alarmBox, "")
+	if err := w.box.SetCard(district.CardBlocks); err != nil {
+		t.Fatal(err)
+	}
+	at := w.press() // it wants to store the alarm, and waits for the card
+	w.says("SIGABRT")
+	if _, promised := w.box.Red(at); promised {
+		t.Error("the red lamp says that an alarm is stored which the card has not taken")
+	}
+	answers := mono.Now()
+	if err := w.box.SetCard(district.CardAnswers); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "started again, and the centre knows why", func() bool {
+		s := w.started()
+		return len(s) == 2 && s[1] == "hung"
+	})
+	w.press() // the first one may have reached the card, or not: nothing was promised
+	w.red(answers)
+	w.incident()
+}
+
+// When the firmware cannot even be killed, the board's own watchdog starts the
+// board.
+func TestAHungBoardIsStartedByItsWatchdog(t *testing.T) {
+	t.Parallel()
+	w := start(t, alarmBox, "")
+	if err := w.box.SetCard(district.CardBlocks); err != nil {
+		t.Fatal(err)
+	}
+	w.press()
+	w.says("[QEMU: WATCHDOG]") // the card comes to with the reset
+	answers := mono.Now()
+	eventually(t, "started again, and the centre knows why", func() bool {
+		s := w.started()
+		return len(s) == 2 && s[1] == "watchdog"
+	})
+	w.press() // the first one may have reached the card, or not: nothing was promised
+	w.red(answers)
+	w.incident()
+}
+
 // cardSettings are put on a card's boot partition: a token, and the address that
 // QEMU's network would have given.
 const cardSettings = "join: 7Q-one-time-token\nethernet: {address: 10.0.2.15/24, gateway: 10.0.2.2}\n"
@@ -341,7 +388,9 @@ func TestAPressReachesTheDeskAndTheAnswerTheLamp(t *testing.T) {
 // which the line of the red lamp rose.
 func TestPowerCuts(t *testing.T) {
 	t.Parallel()
-	w := start(t, alarmBox, "")
+	box := alarmBox
+	box.Health = scenario.Duration(5 * time.Second) // so that commits go on all the time
+	w := start(t, box, "")
 	rng := rand.New(rand.NewPCG(7, 7))
 	const rounds = 3
 	for round := range rounds {
@@ -398,50 +447,33 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
-// A card that hangs makes the firmware hang, which process 1 notices; when the
-// card comes to, the firmware is started again.
-func TestAHungFirmwareIsStartedAgain(t *testing.T) {
+// The control of TestPowerCuts: on a card that lies about what it has flushed,
+// the same cut loses the alarm, and the same ledger finds that.
+func TestPowerCutsOfALyingCard(t *testing.T) {
 	t.Parallel()
 	w := start(t, alarmBox, "")
-	if err := w.box.BlockCard(true); err != nil {
+	if err := errors.Join(w.box.SetCard(district.CardLies), w.box.Link(link.Cut)); err != nil {
 		t.Fatal(err)
 	}
-	at := w.press() // it wants to store the alarm, and waits for the card
-	w.says("SIGABRT")
-	if _, promised := w.box.Red(at); promised {
-		t.Error("the red lamp says that an alarm is stored which the card has not taken")
-	}
-	answers := mono.Now()
-	if err := w.box.BlockCard(false); err != nil {
+	w.red(w.press())
+	w.box.PowerCut()
+	if err := errors.Join(w.box.Link(link.Up), w.box.PowerRestore()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "started again, and the centre knows why", func() bool {
-		s := w.started()
-		return len(s) == 2 && s[1] == "hung"
+	eventually(t, "it runs again", func() bool {
+		b, err := os.ReadFile(w.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Count(b, []byte("msg=running ")) == 2 && bytes.Count(b, []byte("msg=\"uplink connected\"")) >= 2
 	})
-	w.press() // the first one may have reached the card, or not: nothing was promised
-	w.red(answers)
-	w.incident()
-}
-
-// When the firmware cannot even be killed, the board's own watchdog starts the
-// board.
-func TestAHungBoardIsStartedByItsWatchdog(t *testing.T) {
-	t.Parallel()
-	w := start(t, alarmBox, "")
-	if err := w.box.BlockCard(true); err != nil {
-		t.Fatal(err)
+	all, err := w.d.Desk.Incidents(t.Context())
+	if err != nil || slices.ContainsFunc(all, func(i desk.Incident) bool { return i.Kind == "panic" }) {
+		t.Errorf("incidents %+v, %v: this card forgets all, and the cut has cut nothing", all, err)
 	}
-	w.press()
-	w.says("[QEMU: WATCHDOG]") // the card comes to with the reset
-	answers := mono.Now()
-	eventually(t, "started again, and the centre knows why", func() bool {
-		s := w.started()
-		return len(s) == 2 && s[1] == "watchdog"
-	})
-	w.press() // the first one may have reached the card, or not: nothing was promised
-	w.red(answers)
-	w.incident()
+	if v := w.box.View(); v.Lamps.Red.Lit {
+		t.Error("the box still knows of an alarm that its card forgot")
+	}
 }
 
 // A scenario names a virtual board as any other device.

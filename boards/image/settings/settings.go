@@ -4,8 +4,15 @@
 // partition; the device takes it at its next start, keeps it where nobody else
 // reads, and erases it there.
 //
-// It reads and writes the file and knows nothing of networks. The device's key
-// is no part of it: that is made on the device.
+//	join: 7QK4-…                     # a one-time token from the centre
+//	ethernet: {address: 10.20.0.7/24, gateway: 10.20.0.1, dns: [10.20.0.1]}   # else by DHCP
+//	cellular:
+//	  port: /dev/ttyUSB3              # the modem's second AT port
+//	  apn: cmnet
+//	  commands: ['+QCFG="usbnet",1']  # what makes it a network card, by its manual
+//
+// It reads the file and knows nothing of networks. The device's key is no part of
+// it: that is made on the device.
 package settings
 
 import (
