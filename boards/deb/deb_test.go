@@ -282,7 +282,7 @@ func TestInstall(t *testing.T) {
 	}
 	for script, want := range map[string]string{
 		"stat -c '%U:%G %a' /etc/fengsui/config.yaml":                     "root:fengsui 640\n",
-		"id -nG fengsui | tr ' ' '\\n' | sort | tr '\\n' ' '":             "dialout fengsui gpio ",
+		"id -nG fengsui | tr ' ' '\\n' | sort | tr '\\n' ' '":             "audio dialout fengsui gpio ",
 		"getent passwd fengsui | cut -d: -f6,7":                           "/var/lib/fengsui:/usr/sbin/nologin\n",
 		"systemctl is-enabled fengsui":                                    "enabled\n",
 		"fengsui check --config /etc/fengsui/config.yaml 2>&1 | head -n1": "fengsui: /etc/fengsui/config.yaml:9: field \"centre.key\": value \"WRITE-THE-CENTRES-KEY\": want the centre's Ed25519 public key, 64 hexadecimal digits\n",
