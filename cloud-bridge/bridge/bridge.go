@@ -46,6 +46,10 @@ const usage = `usage: cloud-bridge COMMAND
       --sms-gateway URL       where the gateway takes the centre's own
       --district-least N      so many devices (3) and such a share of them (0.2)
       --district-share SHARE  that fall silent together are one incident
+      --ack-within LIMIT      an alarm goes to the next tier when nobody took it (15s),
+      --dispatch-within LIMIT   no unit was sent (1m),
+      --arrive-within LIMIT     or none is there (1=15m,2=20m): a duration, or by priority
+      --fix-limit DURATION    a unit whose fix is older is not offered as near (2m)
   key --data DIR            print the centre's public key, made at the first call
   device add --data DIR --id ID --kind alarm-box|patrol-car|patrol-motorcycle --key HEX
       [--name NAME] [--lat DEG --lon DEG]
@@ -59,6 +63,17 @@ const usage = `usage: cloud-bridge COMMAND
       reset prints a one-time password, ends all sessions and revokes all tokens
   account token --data DIR --name NAME [--role ROLE] [--label TEXT] [--days N]
       print a token for a program
+  grid load FILE --data DIR     cells, villages and townships, as GeoJSON
+  grid show --data DIR
+  roster load FILE --data DIR   shifts and guard rounds, as YAML
+  roster show --data DIR
+  group put --data DIR --id ID --name NAME --devices ID,ID,… [--automatic] [--sounds 3m]
+  group drop --data DIR --id ID
+  group list --data DIR
+  audit verify --data DIR       check who did what, or an export of it:
+  audit verify FILE [--key HEX]
+  audit export --data DIR       as JSON lines on stdout
+  evidence verify FILE [--key HEX]
   version
 `
 
@@ -108,6 +123,14 @@ func run(ctx context.Context, version string, args []string, std streams) error 
 		return deviceCommand(ctx, args[1:], std)
 	case "account":
 		return accountCommand(ctx, args[1:], std)
+	case "grid", "roster":
+		return loadCommand(ctx, args[0], args[1:], std)
+	case "group":
+		return groupCommand(ctx, args[1:], std)
+	case "audit":
+		return auditCommand(ctx, args[1:], std)
+	case "evidence":
+		return evidenceCommand(args[1:], std)
 	case "version":
 		fmt.Fprintln(std.out, "cloud-bridge", version)
 		return nil

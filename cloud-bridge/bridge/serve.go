@@ -22,6 +22,8 @@ import (
 	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/broker"
 	"github.com/fengsui/fengsui/cloud-bridge/console"
+	"github.com/fengsui/fengsui/cloud-bridge/escalate"
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/ingest"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 	"github.com/fengsui/fengsui/cloud-bridge/supervise"
@@ -39,10 +41,12 @@ type options struct {
 	idle, life                                           time.Duration
 	supervise                                            supervise.Limits
 	sms                                                  smsOptions
+	policy                                               incident.Policy
+	fixLimit                                             time.Duration
 }
 
 func serveOptions(args []string) (options, error) {
-	o := options{supervise: supervise.DefaultLimits()}
+	o := options{supervise: supervise.DefaultLimits(), policy: incident.DefaultPolicy()}
 	var proxies string
 	err := parse(args, &o.data, func(f *flag.FlagSet) {
 		f.StringVar(&o.cert, "tls-cert", "", "")
@@ -62,6 +66,10 @@ func serveOptions(args []string) (options, error) {
 		f.IntVar(&o.supervise.Least, "district-least", o.supervise.Least, "")
 		f.Float64Var(&o.supervise.Share, "district-share", o.supervise.Share, "")
 		o.sms.define(f)
+		f.Func("ack-within", "", target(o.policy, func(t *incident.Targets) *time.Duration { return &t.Acknowledge }))
+		f.Func("dispatch-within", "", target(o.policy, func(t *incident.Targets) *time.Duration { return &t.Dispatch }))
+		f.Func("arrive-within", "", target(o.policy, func(t *incident.Targets) *time.Duration { return &t.Arrive }))
+		f.DurationVar(&o.fixLimit, "fix-limit", 2*time.Minute, "")
 	})
 	if err == nil {
 		err = o.sms.validate()
@@ -80,6 +88,9 @@ func serveOptions(args []string) (options, error) {
 		o.supervise.Every = min(o.supervise.Every, o.supervise.Suspect/5)
 		if err = o.supervise.Validate(); err != nil {
 			err = fmt.Errorf("%w: %w", errUsage, err)
+		}
+		if o.fixLimit < time.Second || o.fixLimit > time.Hour {
+			err = errors.Join(err, fmt.Errorf("%w: --fix-limit %s: want 1s to 1h", errUsage, o.fixLimit))
 		}
 	}
 	return o, err
@@ -140,6 +151,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 	}
 	desk, err := console.New(console.Options{
 		Store: st, Accounts: accounts, OIDC: provider, Proxies: o.proxies, SMS: hook, Version: o.version, MapStyle: o.mapStyle, Log: log,
+		Key: key, Policy: o.policy, FixLimit: o.fixLimit, Grid: st,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 		Ready: func(ctx context.Context) error {
 			if err := st.Writable(ctx); err != nil {
@@ -179,6 +191,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 	parts.Go(func() { st.Guard(ctx) })
 	parts.Go(func() { second(ctx) })
 	parts.Go(func() { accounts.Run(ctx) })
+	parts.Go(func() { escalate.Run(ctx, st, o.policy, log) })
 	parts.Go(func() {
 		hearing := func() supervise.Hearing {
 			switch {

@@ -25,6 +25,8 @@ type Store interface {
 	Devices
 	History
 	Changes
+	Desk
+	Record
 }
 
 // Incidents reads incidents.
@@ -35,19 +37,24 @@ type Incidents interface {
 	Incident(ctx context.Context, id int64) (*incident.Incident, error)
 }
 
-// Dispatcher takes an incident's steps and returns it as it is then. The errors wrap
-// store.ErrNotFound, incident.ErrState or incident.ErrField. No step is idempotent: the
-// second of two is an incident.ErrState.
+// Dispatcher takes an incident's steps and returns it as it is then.
 type Dispatcher interface {
-	Acknowledge(ctx context.Context, id int64, by string) (*incident.Incident, error)
-	Dispatch(ctx context.Context, id int64, by, unit string) (*incident.Incident, error)
-	CloseIncident(ctx context.Context, id int64, by string, code incident.Code, note string) (*incident.Incident, error)
+	// Take takes one step. The errors wrap store.ErrNotFound, incident.ErrState or
+	// incident.ErrField. No step is idempotent: the second of two is an incident.ErrState.
+	Take(ctx context.Context, id int64, by incident.Actor, step incident.Step) (*incident.Incident, error)
+	// Sound has the other boxes of the incident's group sound, or stop. The errors wrap
+	// store.ErrNotFound or store.ErrSound.
+	Sound(ctx context.Context, id int64, by incident.Actor, on bool) (*incident.Incident, error)
+	// Soundings returns what became of those boxes.
+	Soundings(ctx context.Context, id int64) ([]store.Sounding, error)
 }
 
 // Devices reads devices, and what was refused.
 type Devices interface {
 	// Devices returns all registered devices by id.
 	Devices(ctx context.Context) ([]store.Device, error)
+	// Summary returns the devices of these ids, or all, in one query.
+	Summary(ctx context.Context, ids ...string) ([]store.DeviceSummary, error)
 	// Device returns one, or an error that wraps store.ErrNotFound.
 	Device(ctx context.Context, id string) (*store.Device, error)
 	// Refused returns what was not accepted.
@@ -109,7 +116,10 @@ func problemOf(err error) (p *Problem, ok bool) {
 	}
 	if state, ok := errors.AsType[*incident.StateError](err); ok {
 		p := problemf(http.StatusConflict, "%v", state)
-		p.Type, p.State = "urn:fengsui:problem:state", string(state.State)
+		p.Type, p.State, p.By = "urn:fengsui:problem:state", string(state.State), state.By
+		return p, true
+	}
+	if p := deskProblem(err); p != nil {
 		return p, true
 	}
 	if f, ok := errors.AsType[*store.Failure](err); ok {
@@ -195,7 +205,7 @@ func moment(values url.Values, name string, otherwise time.Time) (time.Time, err
 }
 
 func (c *Console) listIncidents(r *http.Request, _ http.ResponseWriter) (any, error) {
-	values, err := query(r, "state", "limit")
+	values, err := query(r, "state", "area", "drill", "since", "until", "limit")
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +213,23 @@ func (c *Console) listIncidents(r *http.Request, _ http.ResponseWriter) (any, er
 	if err != nil {
 		return nil, err
 	}
-	filter := store.Filter{Limit: int(limit)}
+	filter := store.Filter{Limit: int(limit), Area: values.Get("area")}
+	if filter.Since, err = moment(values, "since", time.Time{}); err != nil {
+		return nil, err
+	}
+	if filter.Until, err = moment(values, "until", time.Time{}); err != nil {
+		return nil, err
+	}
+	if values.Has("drill") {
+		switch values.Get("drill") {
+		case "true":
+			filter.Drill = store.OnlyDrills
+		case "false":
+			filter.Drill = store.NoDrills
+		default:
+			return nil, badField("drill", values.Get("drill"), "true or false")
+		}
+	}
 	if values.Has("state") {
 		for name := range strings.SplitSeq(values.Get("state"), ",") {
 			state, err := incident.ParseState(name)
@@ -336,28 +362,32 @@ func (c *Console) step(r *http.Request, w http.ResponseWriter, known []string, t
 }
 
 func (c *Console) acknowledge(r *http.Request, w http.ResponseWriter) (any, error) {
-	return c.step(r, w, nil, func(id int64, by string, _ map[string]string) (*incident.Incident, error) {
-		return c.options.Store.Acknowledge(r.Context(), id, by)
+	return c.step(r, w, nil, func(id int64, _ string, _ map[string]string) (*incident.Incident, error) {
+		return c.take(r, id, incident.Step{Name: incident.StepAcknowledge})
 	})
 }
 
 func (c *Console) dispatch(r *http.Request, w http.ResponseWriter) (any, error) {
-	return c.step(r, w, []string{"unit"}, func(id int64, by string, members map[string]string) (*incident.Incident, error) {
+	return c.step(r, w, []string{"unit", "note"}, func(id int64, _ string, members map[string]string) (*incident.Incident, error) {
 		unit, err := nameOf(members, "unit")
 		if err != nil {
 			return nil, err
 		}
-		return c.options.Store.Dispatch(r.Context(), id, by, unit)
-	})
-}
-
-func (c *Console) closeIncident(r *http.Request, w http.ResponseWriter) (any, error) {
-	return c.step(r, w, []string{"code", "note"}, func(id int64, by string, members map[string]string) (*incident.Incident, error) {
 		note, err := noteOf(members, "note")
 		if err != nil {
 			return nil, err
 		}
-		return c.options.Store.CloseIncident(r.Context(), id, by, incident.Code(members["code"]), note)
+		return c.take(r, id, incident.Step{Name: incident.StepDispatch, Unit: unit, Note: note})
+	})
+}
+
+func (c *Console) closeIncident(r *http.Request, w http.ResponseWriter) (any, error) {
+	return c.step(r, w, []string{"code", "note"}, func(id int64, _ string, members map[string]string) (*incident.Incident, error) {
+		note, err := noteOf(members, "note")
+		if err != nil {
+			return nil, err
+		}
+		return c.take(r, id, incident.Step{Name: incident.StepClose, Code: incident.Code(members["code"]), Note: note})
 	})
 }
 

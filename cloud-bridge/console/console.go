@@ -13,6 +13,7 @@ package console
 
 import (
 	"context"
+	"crypto/ed25519"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/account"
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
 )
 
 //go:embed openapi.yaml
@@ -41,6 +43,9 @@ type Options struct {
 	Ready    func(context.Context) error // why events cannot be stored now; nil: always ready
 	MapStyle string                      // http(s) URL of a MapLibre style; empty: the built-in backdrop
 	Version  string                      // of the program; open pages load themselves anew when it changes
+	Key      ed25519.PrivateKey          // the centre's: signs exports; nil: there are none
+	Policy   incident.Policy             // what may take how long; nil: the default
+	FixLimit time.Duration               // a unit's fix that is older is never offered as near; 0: two minutes
 	Log      *slog.Logger                // nil: discarded
 }
 
@@ -73,6 +78,12 @@ func New(options Options) (*Console, error) {
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
+	}
+	if c.options.Policy == nil {
+		c.options.Policy = incident.DefaultPolicy()
+	}
+	if c.options.FixLimit == 0 {
+		c.options.FixLimit = 2 * time.Minute
 	}
 	var err error
 	if c.policy, err = contentPolicy(options.MapStyle); err != nil {
@@ -134,7 +145,45 @@ func (c *Console) routes() *http.ServeMux {
 	api("POST /api/v1/incidents/{id}/acknowledge", c.acknowledge)
 	api("POST /api/v1/incidents/{id}/dispatch", c.dispatch)
 	api("POST /api/v1/incidents/{id}/close", c.closeIncident)
+	api("POST /api/v1/incidents/{id}/take_over", c.stepWith(incident.StepTakeOver, "from"))
+	api("POST /api/v1/incidents/{id}/add_unit", c.addUnit)
+	api("POST /api/v1/incidents/{id}/en_route", c.stepWith(incident.StepEnRoute, "unit", "note"))
+	api("POST /api/v1/incidents/{id}/on_scene", c.stepWith(incident.StepOnScene, "unit", "note"))
+	api("POST /api/v1/incidents/{id}/checked", c.stepWith(incident.StepChecked, "unit", "note"))
+	api("POST /api/v1/incidents/{id}/note", c.stepWith(incident.StepNote, "note"))
+	api("POST /api/v1/incidents/{id}/cancel", c.stepWith(incident.StepCancel, "reason"))
+	api("POST /api/v1/incidents/{id}/suspend", c.stepWith(incident.StepSuspend, "reason"))
+	api("POST /api/v1/incidents/{id}/return", c.stepWith(incident.StepReturn, "reason"))
+	api("POST /api/v1/incidents/{id}/approve", c.stepWith(incident.StepApprove))
+	api("POST /api/v1/incidents/{id}/deny", c.stepWith(incident.StepDeny, "reason"))
+	api("POST /api/v1/incidents/{id}/resume", c.stepWith(incident.StepResume, "reason"))
+	api("POST /api/v1/incidents/{id}/sound", c.sound(true))
+	api("POST /api/v1/incidents/{id}/hush", c.sound(false))
+	api("GET /api/v1/incidents/{id}/sounds", c.listSounds)
+	api("GET /api/v1/incidents/{id}/units", c.chooseUnits)
+	api("GET /api/v1/incidents/{id}/attachments", c.listAttachments)
+	mux.HandleFunc("GET /api/v1/incidents/{id}/audit", c.getIncidentAudit)
+	mux.HandleFunc("GET /api/v1/incidents/{id}/evidence", c.getEvidence)
+	mux.HandleFunc("GET /api/v1/attachments/{id}", c.getAttachment)
+	mux.HandleFunc("GET /api/v1/audit", c.getAudit)
+	api("GET /api/v1/units", c.listUnits)
+	api("POST /api/v1/units/{id}/state", c.setUnit)
+	api("GET /api/v1/grid", c.getGrid)
+	api("PUT /api/v1/grid", c.putGrid)
+	api("GET /api/v1/groups", c.listGroups)
+	api("PUT /api/v1/groups/{id}", c.putGroup)
+	api("DELETE /api/v1/groups/{id}", c.dropGroup)
+	api("GET /api/v1/drills", c.listDrills)
+	api("POST /api/v1/drills", c.setDrill)
+	api("GET /api/v1/roster", c.getRoster)
+	api("PUT /api/v1/roster", c.putRoster)
+	api("GET /api/v1/duty", c.listDuty)
+	api("GET /api/v1/rounds", c.listRounds)
+	api("GET /api/v1/policy", c.getPolicy)
+	api("GET /api/v1/stats", c.getStats)
+	mux.HandleFunc("GET /api/v1/stats.csv", c.getStatsCSV)
 	api("GET /api/v1/devices", c.listDevices)
+	api("GET /api/v1/summary", c.getSummary)
 	api("GET /api/v1/devices/{id}", c.getDevice)
 	api("GET /api/v1/devices/{id}/gaps", c.getDeviceGaps)
 	api("GET /api/v1/devices/{id}/events", c.listEvents)

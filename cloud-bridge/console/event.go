@@ -103,6 +103,30 @@ func viewBody(body wire.Body) map[string]any {
 			salvaged[lane.String()] = n
 		}
 		return map[string]any{"previous": b.Previous.String(), "why": b.Why.String(), "salvaged": salvaged, "detail": b.Detail}
+	case *wire.Sounded:
+		return map[string]any{"alarm": b.Alarm.String(), "rev": b.Rev, "on": b.On, "by": b.By.String(), "device": b.Device, "why": b.Why}
+	case *wire.CheckIn:
+		return map[string]any{"by": b.By.String(), "officer": b.Officer, "button": b.Button, "position": viewPosition(b.Position)}
+	case *wire.ModeSet:
+		return map[string]any{"rev": b.Rev, "drill": b.Drill}
+	case *wire.UnitAnswer:
+		m := map[string]any{
+			"incident": strconv.FormatUint(b.Incident, 10), "rev": b.Rev, "answer": b.Answer.String(), "code": nil, "note": b.Note,
+			"attachments": viewHashes(b.Attachments), "position": viewPosition(b.Position),
+		}
+		if b.Answer == wire.AnswerClosed {
+			m["code"] = b.Code.String()
+		}
+		return m
+	case *wire.Note:
+		return map[string]any{
+			"incident": strconv.FormatUint(b.Incident, 10), "text": b.Text, "attachments": viewHashes(b.Attachments), "position": viewPosition(b.Position),
+		}
+	case *wire.AttachmentPart: // its bytes are under /api/v1/attachments
+		return map[string]any{
+			"attachment": b.ID().String(), "sha256": hex.EncodeToString(b.Whole), "size": b.Size, "index": b.Index, "count": b.Count,
+			"bytes": len(b.Bytes), "mime": b.MIME, "incident": strconv.FormatUint(b.Incident, 10),
+		}
 	case *wire.UnknownBody:
 		return map[string]any{"type": uint64(b.BodyType), "cbor": hex.EncodeToString(b.Raw)}
 	}
@@ -115,6 +139,21 @@ func celsius(tenths *int64) *float64 {
 		return nil
 	}
 	return new(float64(*tenths) / 10)
+}
+
+func viewPosition(p *wire.Position) any {
+	if p == nil {
+		return nil
+	}
+	return map[string]any{"lat": p.Lat(), "lon": p.Lon(), "age_s": float64(p.AgeMs) / 1000}
+}
+
+func viewHashes(list []wire.Hash) []string {
+	out := make([]string, 0, len(list))
+	for _, h := range list {
+		out = append(out, h.String())
+	}
+	return out
 }
 
 func viewTrackFix(f *wire.TrackFix) map[string]any {

@@ -38,7 +38,7 @@ func valued() map[string][]string {
 	v := map[string][]string{
 		"kind":        {wire.Panic.String(), wire.Fire.String(), wire.Medical.String(), wire.Duress.String(), string(incident.Offline), string(incident.Twin), string(incident.DistrictLinkLost), string(incident.Tamper)},
 		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String(), wire.WallCentre.String()},
-		"missing":     {incident.MissingTime, incident.MissingPosition},
+		"missing":     {incident.MissingTime, incident.MissingPosition, incident.MissingCell},
 		"place":       {string(incident.Surveyed), string(incident.GNSS), string(incident.Given), string(incident.Learned), string(incident.Held)},
 		"device_kind": {string(store.AlarmBox), string(store.PatrolCar), string(store.PatrolMotorcycle)},
 		"why":         store.Whys(),
@@ -46,6 +46,11 @@ func valued() map[string][]string {
 			incident.WhatOpened, incident.WhatPressed, incident.WhatAcknowledged, incident.WhatDispatched,
 			incident.WhatClosed, incident.WhatCleared, incident.WhatShown, incident.WhatSilent, incident.WhatRestored,
 			incident.WhatTampered, incident.WhatShut, incident.WhatTexted, incident.WhatFollowed,
+			incident.WhatTakenOver, incident.WhatUnitAdded, incident.WhatNote, incident.WhatAsked, incident.WhatApproved, incident.WhatDenied,
+			incident.WhatSuspended, incident.WhatResumed, incident.WhatReturned, incident.WhatEscalated,
+			incident.WhatUnitShown, incident.WhatUnitAccepted, incident.WhatUnitRefused, incident.WhatEnRoute, incident.WhatOnScene,
+			incident.WhatChecked, incident.WhatNeedHelp, incident.WhatUnitClosed, incident.WhatStranger,
+			incident.WhatSoundAsked, incident.WhatSounded, incident.WhatNotSounded, incident.WhatSoundOff, incident.WhatAttachment,
 		},
 		"start": {wire.StartDamaged.String(), wire.StartRolledBack.String()},
 		"started": {
@@ -53,6 +58,7 @@ func valued() map[string][]string {
 			string(wire.StartedHung), string(wire.StartedCrashed), string(wire.StartedUnknown),
 		},
 		"board":    {"under_voltage", "under_voltage_was", "throttled", "throttled_was"},
+		"group":    {string(incident.Open), string(incident.Acknowledged), string(incident.Dispatched), string(incident.Closed)},
 		"heard":    {"ok", "late", "silent", "unsure"},
 		"fix":      {"live", "recent", "old"},
 		"unit.fix": {"live", "recent", "old"},
@@ -60,7 +66,6 @@ func valued() map[string][]string {
 	}
 	for _, s := range incident.States() {
 		v["state"] = append(v["state"], string(s))
-		v["group"] = append(v["group"], string(s))
 	}
 	for _, c := range store.Causes() {
 		v["storage"] = append(v["storage"], string(c))
@@ -69,7 +74,7 @@ func valued() map[string][]string {
 		v["role"] = append(v["role"], string(r))
 	}
 	v["opens"] = []string{"password", "one-time", "oidc", "token"}
-	for _, c := range append(incident.Codes(), incident.Restored) {
+	for _, c := range append(incident.Codes(), incident.Restored, incident.Cancelled) {
 		v["code"] = append(v["code"], string(c))
 	}
 	for _, l := range wire.Lanes() {

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"net/http"
@@ -75,6 +76,7 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 func TestOpenAPIAnswers(t *testing.T) {
 	d := readDocument(t)
 	w := newWorld(t, func(o *console.Options) {
+		o.Key = key
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
 			_, _ = fmt.Fprintln(w, "up 1")
@@ -86,6 +88,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	})
 	seedBusy(w)
 	sendEverything(w)
+	photo := sendPhoto(w, "car-01", 1)
 	called := make(map[string]bool)
 	call := func(method, path, target, body string, header ...string) {
 		t.Helper()
@@ -119,6 +122,77 @@ func TestOpenAPIAnswers(t *testing.T) {
 	call("POST", v1+"/incidents/{id}/dispatch", v1+"/incidents/1/dispatch", `{"by":"Li","unit":"car-01"}`)
 	call("POST", v1+"/incidents/{id}/acknowledge", v1+"/incidents/1/acknowledge", `{"by":"Li"}`)
 	call("POST", v1+"/incidents/{id}/dispatch", v1+"/incidents/1/dispatch", `{"by":"Li","unit":"car-01"}`)
+	for _, step := range []struct{ name, members string }{
+		{"take_over", `"from":"nobody"`},
+		{"take_over", `"from":"Li"`},
+		{"en_route", ``},
+		{"add_unit", `"unit":"car-02","note":"by the school"`},
+		{"on_scene", `"unit":"car-01"`},
+		{"checked", `"note":"a cooker"`},
+		{"note", `"note":"x"`},
+		{"return", `"reason":"x"`},
+		{"deny", `"reason":"x"`},
+		{"suspend", `"reason":"x"`},
+		{"approve", ``},
+		{"resume", ``},
+		{"sound", ``},
+		{"hush", ``},
+		{"return", `"reason":"x"`},
+		{"cancel", `"reason":"x"`},
+	} {
+		by := "Sun"
+		if step.name == "approve" {
+			by = "Zhou"
+		}
+		members := `{"by":"` + by + `"`
+		if step.members != "" {
+			members += "," + step.members
+		}
+		if step.name == "sound" {
+			call("PUT", v1+"/groups/{id}", v1+"/groups/ten", `{"by":"Li","name":"x","automatic":true,"devices":["box-01","box-02","box-03","box-04","box-05","box-06"]}`)
+			call("GET", v1+"/groups", v1+"/groups", "")
+		}
+		call("POST", v1+"/incidents/{id}/"+step.name, v1+"/incidents/1/"+step.name, members+"}")
+		if step.name == "return" { // asked for a moment only
+			call("POST", v1+"/incidents/{id}/return", v1+"/incidents/1/return", members+"}")
+		}
+	}
+	for id := range 8 { // the first is a silent one
+		call("POST", v1+"/incidents/{id}/sound", fmt.Sprintf("%s/incidents/%d/sound", v1, id), `{"by":"Li"}`)
+	}
+	for _, path := range []string{"sounds", "units", "attachments", "audit"} {
+		call("GET", v1+"/incidents/{id}/"+path, v1+"/incidents/1/"+path, "")
+		call("GET", v1+"/incidents/{id}/"+path, v1+"/incidents/999/"+path, "")
+	}
+	call("GET", v1+"/incidents/{id}/evidence", v1+"/incidents/1/evidence", "")
+	call("GET", v1+"/attachments/{id}", v1+"/attachments/"+photo, "")
+	call("GET", v1+"/attachments/{id}", v1+"/attachments/0", "")
+	call("GET", v1+"/audit", v1+"/audit", "")
+	call("DELETE", v1+"/groups/{id}", v1+"/groups/ten", "")
+	call("DELETE", v1+"/groups/{id}", v1+"/groups/ten", "")
+	call("GET", v1+"/units", v1+"/units", "")
+	call("POST", v1+"/units/{id}/state", v1+"/units/car-02/state", `{"by":"Li","state":"busy","reason":"fuel"}`)
+	call("POST", v1+"/units/{id}/state", v1+"/units/box-01/state", `{"by":"Li","state":"busy"}`)
+	call("GET", v1+"/grid", v1+"/grid", "")
+	call("PUT", v1+"/grid", v1+"/grid", readFile(t, "../../sim/grid.geojson"))
+	call("PUT", v1+"/grid", v1+"/grid", `{"type":"FeatureCollection"}`)
+	call("GET", v1+"/grid", v1+"/grid", "")
+	call("POST", v1+"/drills", v1+"/drills", `{"by":"Li","on":true,"minutes":30,"devices":["box-01"]}`)
+	call("POST", v1+"/drills", v1+"/drills", `{"by":"Li","on":true}`)
+	call("GET", v1+"/drills", v1+"/drills", "")
+	call("GET", v1+"/roster", v1+"/roster", "")
+	call("PUT", v1+"/roster", v1+"/roster", `{"zone":"UTC","people":[{"id":"P-7","name":"x","kind":"officer"}],
+		"shifts":[{"who":"P-7","from":"00:00","to":"00:00"}],
+		"rounds":[{"id":"r","name":"r","who":["P-7"],"points":["box-01"],"at":["00:00","06:00","12:00","18:00"],"within":"5h"}]}`)
+	call("GET", v1+"/roster", v1+"/roster", "")
+	call("GET", v1+"/duty", v1+"/duty", "")
+	call("GET", v1+"/rounds", v1+"/rounds", "")
+	call("GET", v1+"/policy", v1+"/policy", "")
+	call("GET", v1+"/stats", v1+"/stats?per=day&tier=village&zone=Asia/Shanghai", "")
+	call("GET", v1+"/stats", v1+"/stats?per=hour", "")
+	call("GET", v1+"/stats.csv", v1+"/stats.csv", "")
+	call("GET", v1+"/summary", v1+"/summary", "")
+	call("GET", v1+"/incidents", v1+"/incidents?area=d&drill=false&since=2020-01-01T00:00:00Z", "")
 	call("POST", v1+"/incidents/{id}/close", v1+"/incidents/1/close", `{"by":"Li"}`)
 	call("POST", v1+"/incidents/{id}/close", v1+"/incidents/1/close", `{"by":"Li","code":"real","note":"x"}`)
 	call("POST", v1+"/sms", v1+"/sms", `{"from":"+8613800000001","data":"AA=="}`)
@@ -206,12 +280,39 @@ func sendEverything(w *world) {
 			{Stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}, Lane: wire.Track, From: 3, To: 9, Why: wire.DropFull, Events: 7, Fixes: 70, First: 1, Last: 2},
 		}},
 		&wire.StreamStarted{Previous: wire.StreamID{9}, Why: wire.StartRolledBack, Salvaged: map[wire.Lane]uint64{wire.Alarm: 1}, Detail: "x"},
+		&wire.Sounded{Alarm: alarm, Rev: 1, On: true, By: wire.SoundedByCentre, Device: "box-02"},
+		&wire.CheckIn{By: wire.CheckInButton, Button: "round", Position: &wire.Position{LatE7: 1, LonE7: 2}},
+		&wire.ModeSet{Rev: 1, Drill: true},
+		&wire.UnitAnswer{Incident: 1, Rev: 1, Answer: wire.AnswerClosed, Code: wire.CloseTest, Attachments: []wire.Hash{{1}}},
+		&wire.UnitAnswer{Incident: 9999, Rev: 1, Answer: wire.AnswerAccepted},
+		&wire.Note{Incident: 1, Text: "x"},
 		&wire.UnknownBody{BodyType: 4711, Raw: []byte{0xa1, 0x01, 0x02}},
 	} {
 		w.send("box-01", wire.Duty, 0, body)
 	}
 	w.send("box-01", wire.Alarm, 0, &wire.AlarmCleared{Alarm: alarm, By: wire.ClearedByOfficer, Officer: "P-7"})
 	w.send("box-01", wire.Track, 0, &wire.TrackBatch{Fixes: []wire.TrackFix{{Time: time.Now().UnixMilli(), LatE6: 1, LonE6: 2}}})
+}
+
+// sendPhoto makes a car send a file in two parts, and returns its id.
+func sendPhoto(w *world, device string, incident uint64) string {
+	body := append([]byte("\xff\xd8\xff\xe0"), make([]byte, 20_000)...)
+	whole := sha256.Sum256(body)
+	for n, part := range [][]byte{body[:16<<10], body[16<<10:]} {
+		w.send(device, wire.Track, 0, &wire.AttachmentPart{
+			Whole: whole[:], Size: uint64(len(body)), Index: uint64(n), Count: 2, Bytes: part, MIME: "image/jpeg", Incident: incident,
+		})
+	}
+	return wire.Hash(whole[:16]).String()
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // The stream's events are what the document says.

@@ -30,6 +30,7 @@ type Problem struct {
 	Value  string `json:"value,omitempty"`
 	Want   string `json:"want,omitempty"`
 	State  string `json:"state,omitempty"`
+	By     string `json:"by,omitempty"`    // of a 409: who has the incident in hand
 	Cause  string `json:"cause,omitempty"` // of a 503: one of store.Causes
 }
 

@@ -14,7 +14,7 @@ import (
 
 const (
 	// streamBuffer is how many changes a reader may be behind before it is cut off.
-	streamBuffer = 1024
+	streamBuffer = 8192
 	// beatEvery is how often the stream says something when nothing happens.
 	beatEvery = 5 * time.Second
 	// refusedEvery is how often refusals are told at most: they can come in floods.
@@ -30,10 +30,15 @@ const (
 // goes, falls behind, or the Console is closed. An incident is told before any device. It watches before it says hello, so that
 // what the reader fetches after hello misses nothing.
 func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
-	if _, err := query(r); err != nil {
+	values, err := query(r, "devices")
+	if err == nil && values.Has("devices") && values.Get("devices") != "compact" {
+		err = badField("devices", values.Get("devices"), "compact, or not to be there")
+	}
+	if err != nil {
 		writeProblem(w, err.(*Problem))
 		return
 	}
+	compact := values.Has("devices")
 	watcher := c.options.Store.Watch(streamBuffer)
 	defer watcher.Close()
 	out := &eventWriter{w: w, control: http.NewResponseController(w)}
@@ -51,9 +56,9 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 	defer calm.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
-	news := news{told: make(map[string]time.Time)}
+	news := news{told: make(map[string]time.Time), waits: make(map[string]bool)}
 
-	err := out.write("hello", Hello{Time{time.Now()}, c.options.Version})
+	err = out.write("hello", Hello{Time{time.Now()}, c.options.Version})
 	if err == nil {
 		err = out.write("storage", viewStorage(c.options.Store.Trouble()))
 	}
@@ -71,11 +76,20 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 			news.urgent = nil
 			continue
 		}
-		device, wait := news.device(time.Now())
-		if device != "" && wait <= 0 {
-			news.tell(device, time.Now())
-			err = c.tell(r.Context(), out, []store.Change{{Kind: store.DeviceChanged, Device: device}})
-			continue
+		wait := beatEvery
+		if compact {
+			var ids []string
+			if wait, ids = news.due(time.Now()); len(ids) > 0 {
+				err = c.moves(r.Context(), out, ids)
+				continue
+			}
+		} else {
+			var device string
+			if device, wait = news.device(time.Now()); device != "" && wait <= 0 {
+				news.tell(device, time.Now())
+				err = c.tell(r.Context(), out, []store.Change{{Kind: store.DeviceChanged, Device: device}})
+				continue
+			}
 		}
 		due.Reset(wait)
 		select {
@@ -105,7 +119,9 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 type news struct {
 	urgent  []store.Change       // each once, in order
 	devices []string             // each once, in order
+	waits   map[string]bool      // those
 	told    map[string]time.Time // when devices were told last
+	moved   time.Time            // when all were told last
 	refused bool                 // messages were refused
 }
 
@@ -129,9 +145,11 @@ func (n *news) add(change store.Change) {
 	case store.RefusedChanged:
 		n.refused = true
 	case store.DeviceChanged:
-		if !slices.Contains(n.devices, change.Device) {
+		if !n.waits[change.Device] {
+			n.waits[change.Device] = true
 			n.devices = append(n.devices, change.Device)
 		}
+	case store.NoticeChanged: // is the devices' business
 	default:
 		if !slices.Contains(n.urgent, change) {
 			n.urgent = append(n.urgent, change)
@@ -154,8 +172,22 @@ func (n *news) device(now time.Time) (id string, wait time.Duration) {
 	return id, max(wait, 0)
 }
 
+// due returns all devices that have changed, once a second, or how long there is to wait.
+func (n *news) due(now time.Time) (wait time.Duration, ids []string) {
+	if len(n.devices) == 0 {
+		return beatEvery, nil
+	}
+	if wait = deviceEvery - now.Sub(n.moved); wait > 0 {
+		return wait, nil
+	}
+	ids, n.devices, n.moved = n.devices, nil, now
+	clear(n.waits)
+	return 0, ids
+}
+
 // tell notes that a device is told now.
 func (n *news) tell(device string, now time.Time) {
+	delete(n.waits, device)
 	n.devices = slices.DeleteFunc(n.devices, func(d string) bool { return d == device })
 	n.told[device] = now
 }
@@ -198,6 +230,15 @@ func (c *Console) tell(ctx context.Context, out *eventWriter, changes []store.Ch
 				return fmt.Errorf("refused: %w", err)
 			}
 			value = viewRefused(refused)
+		case store.UnitChanged, store.GridChanged, store.GroupChanged, store.DrillChanged, store.RosterChanged, store.RoundChanged:
+			if change.Device != "" {
+				if err := c.seesDevice(ctx, change.Device); errors.Is(err, store.ErrNotFound) {
+					continue
+				} else if err != nil {
+					return fmt.Errorf("device %s: %w", change.Device, err)
+				}
+			}
+			value = Changed{change.Device}
 		default:
 			continue
 		}
@@ -206,6 +247,11 @@ func (c *Console) tell(ctx context.Context, out *eventWriter, changes []store.Ch
 		}
 	}
 	return nil
+}
+
+// Changed names what is to be fetched again: the event says of which kind it is.
+type Changed struct {
+	Device string `json:"device"`
 }
 
 // eventWriter writes events, each within writeWithin.

@@ -68,8 +68,20 @@ type Incident struct {
 	Officer      string    `json:"officer"`
 	Missing      []string  `json:"missing"`
 	SMS          *SMS      `json:"sms"`
+	Area         Area      `json:"area"`
+	Tier         string    `json:"tier"`
+	Level        int       `json:"level"`
+	BeganAt      Time      `json:"began_at"`
+	Since        Time      `json:"since"`
+	Owner        string    `json:"owner"`
 	Acknowledged *Step     `json:"acknowledged"`
 	Dispatched   *Dispatch `json:"dispatched"`
+	Units        []Sent    `json:"units"`
+	EnRoute      *Progress `json:"en_route"`
+	OnScene      *Progress `json:"on_scene"`
+	Checked      *Progress `json:"checked"`
+	Request      *Request  `json:"request"`
+	Help         *Help     `json:"help"`
 	Closed       *Closing  `json:"closed"`
 	Cleared      *Step     `json:"cleared"`
 	Shown        *Receipt  `json:"shown"`
@@ -120,10 +132,53 @@ type Receipt struct {
 
 // Entry is one line of an incident's timeline.
 type Entry struct {
+	At      Time   `json:"at"`
+	GivenAt Time   `json:"given_at"`
+	What    string `json:"what"`
+	By      string `json:"by"`
+	Detail  string `json:"detail"`
+	Screen  string `json:"screen"`
+	Where   string `json:"where"`
+}
+
+// Area is where an incident lies in the grid; empty where nothing is known.
+type Area struct {
+	Cell     string `json:"cell"`
+	Village  string `json:"village"`
+	Township string `json:"township"`
+	District string `json:"district"`
+}
+
+// Sent is a unit that was sent.
+type Sent struct {
+	Unit   string `json:"unit"`
+	Device string `json:"device"`
+	State  string `json:"state"`
+	By     string `json:"by"`
 	At     Time   `json:"at"`
+}
+
+// Progress is a step that a unit was the first to take.
+type Progress struct {
+	Unit       string `json:"unit"`
+	By         string `json:"by"`
+	At         Time   `json:"at"`
+	ReceivedAt Time   `json:"received_at"`
+}
+
+// Request waits for a second person.
+type Request struct {
 	What   string `json:"what"`
 	By     string `json:"by"`
-	Detail string `json:"detail"`
+	Reason string `json:"reason"`
+	At     Time   `json:"at"`
+}
+
+// Help says that a unit needs help.
+type Help struct {
+	Unit string `json:"unit"`
+	By   string `json:"by"`
+	At   Time   `json:"at"`
 }
 
 // Device is a registered device and what is known of it.
@@ -357,6 +412,20 @@ func viewIncident(i *incident.Incident) *Incident {
 	if d := i.Dispatched; d != nil {
 		v.Dispatched = &Dispatch{d.Unit, d.By, Time{d.At}}
 	}
+	v.Area = Area(i.Place)
+	v.Tier, v.Level, v.Owner, v.BeganAt, v.Since = string(i.Tier), i.Level(), i.Owner, Time{i.Began()}, Time{i.Since}
+	v.Units = make([]Sent, 0, len(i.Units))
+	for n := range i.Units {
+		u := &i.Units[n]
+		v.Units = append(v.Units, Sent{u.Name, u.Device, string(u.State()), u.By, Time{u.At}})
+	}
+	v.EnRoute, v.OnScene, v.Checked = viewProgress(i.EnRoute), viewProgress(i.OnScene), viewProgress(i.Checked)
+	if r := i.Request; r != nil {
+		v.Request = &Request{r.What, r.By, r.Reason, Time{r.At}}
+	}
+	if h := i.Help; h != nil {
+		v.Help = &Help{h.Unit, h.By, Time{h.At}}
+	}
 	if c := i.Closed; c != nil {
 		v.Closed = &Closing{string(c.Code), c.By, Time{c.At}, c.Note}
 	}
@@ -367,9 +436,16 @@ func viewIncident(i *incident.Incident) *Incident {
 		v.Shown = &Receipt{s.Rev, string(s.State), Time{s.At}}
 	}
 	for _, e := range i.Timeline {
-		v.Timeline = append(v.Timeline, Entry{Time{e.At}, e.What, e.By, e.Detail})
+		v.Timeline = append(v.Timeline, Entry{Time{e.At}, Time{e.Given}, e.What, e.By, e.Detail, e.Screen, e.Where})
 	}
 	return v
+}
+
+func viewProgress(p *incident.Progress) *Progress {
+	if p == nil {
+		return nil
+	}
+	return &Progress{p.Unit, p.By, Time{p.At}, Time{p.Received}}
 }
 
 func viewDevice(d *store.Device, now time.Time) *Device {

@@ -1,7 +1,16 @@
 // Package incident is what the centre knows of one alarm and the steps that
 // people take with it:
 //
-//	open → acknowledged → dispatched → closed
+//	open → acknowledged → dispatched → en_route → on_scene → checked → closed
+//
+// Any state but closed may be closed with a code. To cancel, to suspend and to
+// return an incident one person asks with a reason and another one approves:
+// see [Incident.Ask]. Steps are taken at the desk ([Incident.Take]) or by the
+// people of a unit ([Incident.Answer]); the latter may arrive late and in any
+// order, and lead to the same incident in every one.
+//
+// What should have been done by now is counted from the press, not from its
+// arrival: see [Policy] and [Incident.Overrun].
 //
 // It is pure: no clock, no database, no network. It does not decide which
 // alarm belongs to which incident (package store does, in the transaction that
@@ -21,12 +30,18 @@ type State string
 const (
 	Open         State = "open"         // nobody has taken it yet
 	Acknowledged State = "acknowledged" // a person has taken it
-	Dispatched   State = "dispatched"   // a named unit is on its way
+	Dispatched   State = "dispatched"   // a named unit is sent
+	EnRoute      State = "en_route"     // it moves
+	OnScene      State = "on_scene"     // it is there
+	Checked      State = "checked"      // what there was to see was seen
+	Suspended    State = "suspended"    // nobody goes for now, with a reason that two people agreed on
 	Closed       State = "closed"       // done, with a code; final
 )
 
 // States lists all states in their order.
-func States() []State { return []State{Open, Acknowledged, Dispatched, Closed} }
+func States() []State {
+	return []State{Open, Acknowledged, Dispatched, EnRoute, OnScene, Checked, Suspended, Closed}
+}
 
 // ParseState returns the state of that name. The error wraps [ErrField].
 func ParseState(s string) (State, error) {
@@ -35,16 +50,16 @@ func ParseState(s string) (State, error) {
 			return st, nil
 		}
 	}
-	return "", &FieldError{"state", s, "open, acknowledged, dispatched or closed"}
+	return "", &FieldError{"state", s, "open, acknowledged, dispatched, en_route, on_scene, checked, suspended or closed"}
 }
 
 // Notice returns what the device's lamps are to say of the state. There is
 // nothing to say of an open incident: ok is false.
 func (s State) Notice() (n wire.NoticeState, ok bool) {
 	switch s {
-	case Acknowledged:
+	case Acknowledged, Suspended:
 		return wire.NoticeAcknowledged, true
-	case Dispatched:
+	case Dispatched, EnRoute, OnScene, Checked:
 		return wire.NoticeDispatched, true
 	case Closed:
 		return wire.NoticeClosed, true
@@ -66,6 +81,8 @@ const (
 	// Restored is the centre's own: what it found amiss is in order again, and
 	// nobody had taken it yet.
 	Restored Code = "restored"
+	// Cancelled is that of an incident that two people agreed to cancel.
+	Cancelled Code = "cancelled"
 )
 
 // Codes lists the codes that people choose from.
@@ -111,6 +128,7 @@ func (k Kind) Priority() int {
 // What an [Incident.Missing] list may name.
 const (
 	MissingTime     = "time"     // the device did not know the time of day
+	MissingCell     = "cell"     // it lies outside every cell of the grid
 	MissingPosition = "position" // neither a surveyed nor a measured position
 )
 
@@ -135,9 +153,21 @@ type Incident struct {
 	Officer    string    // signed on at the device when it was pressed
 	Missing    []string  // what the device could not say
 
-	SMS          *SMS // nil: nothing of it came by SMS
+	SMS          *SMS   // nil: nothing of it came by SMS
+	Place        Area   // which part of the grid it lies in
+	Tier         Tier   // who has to act: rises with each overrun
+	Owner        string // who has it in hand, or ""
 	Acknowledged *Acknowledgement
-	Dispatched   *Dispatch
+	Dispatched   *Dispatch // nil when the unit was taken back
+	Units        []Unit    // all that were sent, in that order
+	EnRoute      *Progress // the first that moved
+	OnScene      *Progress // the first that was there
+	Checked      *Progress
+	Request      *Request // waits for a second person; or nil
+	Help         *Help    // a unit needs help and no other was sent since; or nil
+	Overruns     Overruns
+	Since        time.Time // the timers of the unit count from here when it is later than the press
+	FirstSent    time.Time // when the first unit was sent; zero: none yet
 	Closed       *Closing
 	Cleared      *Clearing // the latch was reset at the device
 	Shown        *Receipt  // the device's newest receipt of a notice
@@ -228,6 +258,33 @@ const (
 	WhatShut         = "shut"     // the box was shut again
 	WhatTexted       = "texted"   // a press came by SMS
 	WhatFollowed     = "followed" // the event of such a press came, too
+
+	WhatTakenOver = "taken_over" // another person has it in hand now
+	WhatUnitAdded = "unit_added"
+	WhatNote      = "note"
+	WhatAsked     = "asked" // cancel, suspend or return, which wait for a second person
+	WhatApproved  = "approved"
+	WhatDenied    = "denied"
+	WhatSuspended = "suspended"
+	WhatResumed   = "resumed"
+	WhatReturned  = "returned"
+	WhatEscalated = "escalated"
+
+	WhatUnitShown    = "unit_shown" // the unit's screen shows it
+	WhatUnitAccepted = "unit_accepted"
+	WhatUnitRefused  = "unit_refused"
+	WhatEnRoute      = "en_route"
+	WhatOnScene      = "on_scene"
+	WhatChecked      = "checked"
+	WhatNeedHelp     = "need_help"
+	WhatUnitClosed   = "unit_closed" // a unit's word, after the incident was closed already
+	WhatStranger     = "stranger"    // an answer of a device that was not sent
+
+	WhatSoundAsked = "sound_asked" // another box of the group is to sound
+	WhatSounded    = "sounded"     // … and does
+	WhatNotSounded = "not_sounded" // … and cannot
+	WhatSoundOff   = "sound_off"
+	WhatAttachment = "attachment" // a file of a unit has come in whole
 )
 
 // An Entry is one line of an incident's history. Entries are appended, never
@@ -237,9 +294,20 @@ type Entry struct {
 	What   string    // one of the constants above
 	By     string    // a person, or the device's id
 	Detail string    // for people, in English; may be empty
+	Given  time.Time // when it was said at a device, as well as the centre knew it then; zero: At
+	Screen string    // see [Actor]
+	Where  string
+}
+
+// When returns when it happened: Given, or At.
+func (e *Entry) When() time.Time {
+	if e.Given.IsZero() {
+		return e.At
+	}
+	return e.Given
 }
 
 // log appends to the timeline.
 func (i *Incident) log(at time.Time, what, by, detail string) {
-	i.Timeline = append(i.Timeline, Entry{at, what, by, detail})
+	i.Timeline = append(i.Timeline, Entry{At: at, What: what, By: by, Detail: detail})
 }

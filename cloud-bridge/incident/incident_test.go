@@ -18,57 +18,6 @@ func opened() *incident.Incident {
 	return i
 }
 
-var steps = map[string]func(*incident.Incident) error{
-	"acknowledge": func(i *incident.Incident) error { return i.Acknowledge("li", at) },
-	"dispatch":    func(i *incident.Incident) error { return i.Dispatch("li", "car-2", at) },
-	"close":       func(i *incident.Incident) error { return i.Close("li", incident.Real, "", at) },
-}
-
-// Every pair of state and step, allowed or not.
-func TestSteps(t *testing.T) {
-	paths := map[incident.State][]string{
-		incident.Open:         nil,
-		incident.Acknowledged: {"acknowledge"},
-		incident.Dispatched:   {"acknowledge", "dispatch"},
-		incident.Closed:       {"close"},
-	}
-	allowed := map[incident.State]map[string]incident.State{
-		incident.Open:         {"acknowledge": incident.Acknowledged, "close": incident.Closed},
-		incident.Acknowledged: {"dispatch": incident.Dispatched, "close": incident.Closed},
-		incident.Dispatched:   {"close": incident.Closed},
-		incident.Closed:       {},
-	}
-	for _, from := range incident.States() {
-		for name, step := range steps {
-			i := opened()
-			for _, s := range paths[from] {
-				if err := steps[s](i); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if i.State != from {
-				t.Fatalf("path to %s leads to %s", from, i.State)
-			}
-			rev, lines := i.Rev, len(i.Timeline)
-			err := step(i)
-			to, ok := allowed[from][name]
-			if !ok {
-				var se *incident.StateError
-				if !errors.Is(err, incident.ErrState) || !errors.As(err, &se) || se.State != from || !strings.Contains(err.Error(), string(from)) {
-					t.Errorf("%s from %s: %v: want a StateError that names %s", name, from, err, from)
-				}
-				if i.State != from || i.Rev != rev || len(i.Timeline) != lines {
-					t.Errorf("%s from %s was refused but changed the incident", name, from)
-				}
-				continue
-			}
-			if err != nil || i.State != to || i.Rev != rev+1 || len(i.Timeline) != lines+1 {
-				t.Errorf("%s from %s: state %s, rev %d, %d lines, %v: want %s, %d, %d", name, from, i.State, i.Rev, len(i.Timeline), err, to, rev+1, lines+1)
-			}
-		}
-	}
-}
-
 func TestFields(t *testing.T) {
 	long := strings.Repeat("长", 30) // 90 bytes
 	for _, c := range []struct {

@@ -22,18 +22,27 @@ var (
 
 // A StateError names the step, the state and the states that would allow it.
 type StateError struct {
-	Step    string // "acknowledge", "dispatch" or "close"
+	Step    string // the name of a [Step]
 	State   State
 	Allowed []State
+	By      string // who has the incident in hand, or ""
+	Why     string // what else is in the way, where it is not the state
 }
 
 // Error says all three.
 func (e *StateError) Error() string {
+	if e.Why != "" {
+		return fmt.Sprintf("cannot %s: %s", e.Step, e.Why)
+	}
 	allowed := make([]string, len(e.Allowed))
 	for i, s := range e.Allowed {
 		allowed[i] = string(s)
 	}
-	return fmt.Sprintf("cannot %s: the incident is %s: want %s", e.Step, e.State, strings.Join(allowed, " or "))
+	by := ""
+	if e.By != "" {
+		by = ", in the hands of " + strconv.Quote(e.By)
+	}
+	return fmt.Sprintf("cannot %s: the incident is %s%s: want %s", e.Step, e.State, by, strings.Join(allowed, " or "))
 }
 
 // Unwrap returns [ErrState].
@@ -56,7 +65,8 @@ const (
 	MaxNote = 2000 // of a closing note
 )
 
-// Acknowledge records who took the incident. It must be open.
+// Acknowledge records who took the incident. It must be open: of two who take
+// it at once the second gets a [StateError] that names the first.
 func (i *Incident) Acknowledge(by string, at time.Time) error {
 	if err := i.may("acknowledge", Open); err != nil {
 		return err
@@ -64,13 +74,17 @@ func (i *Incident) Acknowledge(by string, at time.Time) error {
 	if err := text("by", by, MaxName, true); err != nil {
 		return err
 	}
-	i.Acknowledged = &Acknowledgement{by, at}
+	i.Acknowledged, i.Owner = &Acknowledgement{by, at}, by
 	i.step(Acknowledged, at, WhatAcknowledged, by, "")
 	return nil
 }
 
 // Dispatch records which unit was sent. It must be acknowledged.
 func (i *Incident) Dispatch(by, unit string, at time.Time) error {
+	return i.send(by, unit, "", at)
+}
+
+func (i *Incident) send(by, unit, device string, at time.Time) error {
 	if err := i.may("dispatch", Acknowledged); err != nil {
 		return err
 	}
@@ -78,6 +92,7 @@ func (i *Incident) Dispatch(by, unit string, at time.Time) error {
 		return err
 	}
 	i.Dispatched = &Dispatch{unit, by, at}
+	i.sent(Unit{Name: unit, Device: device, By: by, At: at})
 	i.step(Dispatched, at, WhatDispatched, by, unit)
 	return nil
 }
@@ -85,7 +100,7 @@ func (i *Incident) Dispatch(by, unit string, at time.Time) error {
 // Close ends the incident with a code. It may be in any state but closed: a
 // false alarm needs no unit.
 func (i *Incident) Close(by string, code Code, note string, at time.Time) error {
-	if err := i.may("close", Open, Acknowledged, Dispatched); err != nil {
+	if err := i.may("close", States()[:len(States())-1]...); err != nil {
 		return err
 	}
 	err := errors.Join(text("by", by, MaxName, true), text("note", note, MaxNote, false))
@@ -95,13 +110,23 @@ func (i *Incident) Close(by string, code Code, note string, at time.Time) error 
 	if err != nil {
 		return err
 	}
+	i.end(by, code, note, at)
+	return nil
+}
+
+func (i *Incident) end(by string, code Code, note string, at time.Time) {
 	i.Closed = &Closing{code, by, note, at}
 	detail := string(code)
 	if note != "" {
 		detail += ": " + note
 	}
+	i.Request, i.Help = nil, nil
+	for _, p := range []**Progress{&i.EnRoute, &i.OnScene, &i.Checked} {
+		if *p != nil && (*p).At.After(at) { // a unit closed it before that, and its word came later
+			*p = nil
+		}
+	}
 	i.step(Closed, at, WhatClosed, by, detail)
-	return nil
 }
 
 // Opened begins the timeline. The caller has filled in what the alarm said.
@@ -145,8 +170,7 @@ func (i *Incident) Shut(at time.Time) { i.log(at, WhatShut, i.Device, "") }
 func (i *Incident) Restore(at time.Time) {
 	i.log(at, WhatRestored, centre, "")
 	if i.State == Open {
-		i.Closed = &Closing{Code: Restored, By: centre, At: at}
-		i.step(Closed, at, WhatClosed, centre, string(Restored))
+		i.end(centre, Restored, "", at)
 	}
 }
 
@@ -193,12 +217,14 @@ func (i *Incident) may(step string, allowed ...State) error {
 	if slices.Contains(allowed, i.State) {
 		return nil
 	}
-	return &StateError{step, i.State, allowed}
+	return &StateError{Step: step, State: i.State, Allowed: allowed, By: i.Owner}
 }
 
 func (i *Incident) step(to State, at time.Time, what, by, detail string) {
-	i.State = to
-	i.Rev++
+	if to != i.State {
+		i.State = to
+		i.Rev++
+	}
 	i.log(at, what, by, detail)
 }
 

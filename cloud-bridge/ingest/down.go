@@ -16,7 +16,7 @@ const (
 )
 
 // down is the way to the devices: acknowledgements of what was committed, and
-// notices until they are answered.
+// notices, sounds, assignments and modes until they are answered.
 type down struct {
 	o       Options
 	metrics metrics
@@ -26,7 +26,7 @@ type down struct {
 	greeted map[string]bool     // devices that get their notices at once
 	wake    chan struct{}
 
-	repeats map[noticeKey]*repeat // only touched by run
+	repeats map[levelKey]*repeat // only touched by run
 }
 
 type ackKey struct {
@@ -34,25 +34,23 @@ type ackKey struct {
 	stream wire.StreamID
 }
 
-type noticeKey struct {
-	device string
-	alarm  wire.AlarmID
-}
+type levelKey struct{ device, what string }
 
 // maxKept bounds an Ack's list of kept events.
 const maxKept = 256
 
-// repeat is a notice that waits for its answer.
+// repeat is a level that waits for its answer.
 type repeat struct {
-	notice wire.Notice
-	next   time.Time
-	pause  time.Duration // after next
+	rev   uint64
+	body  wire.DownBody
+	next  time.Time
+	pause time.Duration // after next
 }
 
 func newDown(o Options, m metrics) *down {
 	return &down{
 		o: o, metrics: m, acks: make(map[ackKey]wire.Ack), greeted: make(map[string]bool),
-		wake: make(chan struct{}, 1), repeats: make(map[noticeKey]*repeat),
+		wake: make(chan struct{}, 1), repeats: make(map[levelKey]*repeat),
 	}
 }
 
@@ -144,22 +142,29 @@ func (d *down) answer() {
 	}
 }
 
-// load reads the notices of a device, or of all for "", sends those that are
-// new and forgets those that were answered.
+// load reads what a device, or for "" any, has not answered, sends what is new
+// of it and forgets what was answered or has ended.
 func (d *down) load(ctx context.Context, device string) {
 	pending, err := d.o.Store.Pending(ctx, device)
+	var levels []store.Level
+	if err == nil {
+		levels, err = d.o.Store.Levels(ctx, device)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
-			d.o.Log.Error("pending notices not read", "device", device, "error", err)
+			d.o.Log.Error("what is to be told was not read", "device", device, "error", err)
 		}
 		return
 	}
-	have := make(map[noticeKey]bool)
 	for _, p := range pending {
-		k := noticeKey{p.Device, p.Notice.Alarm}
+		levels = append(levels, store.Level{Device: p.Device, Key: "notice/" + p.Notice.Alarm.String(), Rev: p.Notice.Rev, Body: &p.Notice})
+	}
+	have := make(map[levelKey]bool)
+	for _, l := range levels {
+		k := levelKey{l.Device, l.Key}
 		have[k] = true
-		if r := d.repeats[k]; r == nil || r.notice.Rev != p.Notice.Rev {
-			d.repeats[k] = &repeat{notice: p.Notice, pause: repeatFirst}
+		if r := d.repeats[k]; r == nil || r.rev != l.Rev {
+			d.repeats[k] = &repeat{rev: l.Rev, body: l.Body, pause: repeatFirst}
 		}
 	}
 	for k := range d.repeats {
@@ -170,14 +175,29 @@ func (d *down) load(ctx context.Context, device string) {
 	d.repeat()
 }
 
-// repeat sends the notices whose time has come.
+// ended reports whether a level says nothing any more by itself.
+func ended(b wire.DownBody, now time.Time) bool {
+	switch b := b.(type) {
+	case *wire.Sound:
+		return b.On && b.Until <= now.UnixMilli()
+	case *wire.Mode:
+		return b.Drill && b.Until <= now.UnixMilli()
+	}
+	return false
+}
+
+// repeat sends what has come due.
 func (d *down) repeat() {
 	now := time.Now()
 	for k, r := range d.repeats {
 		if r.next.After(now) {
 			continue
 		}
-		if d.publish(k.device, &r.notice) {
+		if ended(r.body, now) {
+			delete(d.repeats, k)
+			continue
+		}
+		if d.publish(k.device, r.body) {
 			d.metrics.notices.Inc()
 		}
 		r.next = now.Add(r.pause)

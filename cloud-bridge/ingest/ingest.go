@@ -41,6 +41,8 @@ type Store interface {
 type Notices interface {
 	// Pending returns those of one device or, for "", of all.
 	Pending(ctx context.Context, device string) ([]store.PendingNotice, error)
+	// Levels returns what else they have not answered.
+	Levels(ctx context.Context, device string) ([]store.Level, error)
 	// Watch tells of changes; the watcher is closed by the caller.
 	Watch(buffer int) *store.Watcher
 }

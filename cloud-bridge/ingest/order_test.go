@@ -113,6 +113,8 @@ func (s *shelf) Commit(_ context.Context, b store.Batch) (store.Committed, error
 	return done, nil
 }
 
+func (s *shelf) Levels(context.Context, string) ([]store.Level, error) { return nil, nil }
+
 func (s *shelf) Pending(_ context.Context, device string) (out []store.PendingNotice, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

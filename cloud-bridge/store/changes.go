@@ -11,7 +11,13 @@ const (
 	DeviceChanged   ChangeKind = "device"   // Device is its id
 	RefusedChanged  ChangeKind = "refused"
 	TroubleChanged  ChangeKind = "trouble"
-	NoticeChanged   ChangeKind = "notice" // Device has another pending notice, or one fewer
+	NoticeChanged   ChangeKind = "notice" // Device has another pending notice or level, or one fewer
+	UnitChanged     ChangeKind = "unit"   // Device is a unit that is sent, taken back, or set by the desk
+	GridChanged     ChangeKind = "grid"
+	GroupChanged    ChangeKind = "group"
+	DrillChanged    ChangeKind = "drill" // Device is in another mode, or is to be
+	RosterChanged   ChangeKind = "roster"
+	RoundChanged    ChangeKind = "round" // somebody checked in, or nobody did in time
 )
 
 // A Change says that something is not as it was. Read it again from the store.

@@ -60,6 +60,11 @@ func (s *Store) Commit(ctx context.Context, b Batch) (Committed, error) {
 		if err := t.redate(); err != nil {
 			return err
 		}
+		for _, f := range t.later {
+			if err := f(); err != nil {
+				return err
+			}
+		}
 		acks, err := t.acks()
 		done.Acks, worked = acks, time.Now()
 		return err
@@ -168,6 +173,9 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 		return t.noted(d, b.Alarm, a)
 	case *wire.SignOn:
 		d.signed(at, b.Officer)
+		if d.kind == AlarmBox && row != 0 { // who lays a finger there has been there
+			t.checkIn(a, d, st, &wire.CheckIn{By: wire.CheckInFinger, Officer: b.Officer}, row)
+		}
 	case *wire.SignOff:
 		d.signed(at, "")
 	case *wire.Health:
@@ -189,6 +197,22 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 	case *wire.TrackBatch:
 		if row != 0 {
 			return t.track(d, st, a, b, row)
+		}
+	case *wire.UnitAnswer:
+		t.answered(a, d, st, b, row)
+	case *wire.Note:
+		t.noteOf(a, d, st, b, row)
+	case *wire.AttachmentPart:
+		if row != 0 {
+			return t.part(a, d, b, row)
+		}
+	case *wire.Sounded:
+		return t.sounded(a, d, b, row)
+	case *wire.ModeSet:
+		return t.modeSet(d, b)
+	case *wire.CheckIn:
+		if row != 0 {
+			t.checkIn(a, d, st, b, row)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,22 @@ type record struct {
 	pressSMS  uint64    // … if it is not an event yet, but the SMS of that press
 	logged    int       // entries of the timeline that are in the database
 	changed   bool
+	loaded    loaded
+}
+
+// loaded is what a record was in the database.
+type loaded struct {
+	rev    uint64
+	state  incident.State
+	placed bool // it has a position
+	at     Point
+}
+
+func place(p *incident.Position) Point {
+	if p == nil {
+		return Point{}
+	}
+	return Point{p.Lat, p.Lon}
 }
 
 // raised takes the event of a press.
@@ -78,7 +95,10 @@ func (t *tx) press(a *Arrival, d *device, at order, b *wire.AlarmRaised, sms boo
 		r.Texted(a.Received, b.Press)
 	}
 	t.incidents[r.key] = r
-	if err := t.insertIncident(r); err != nil || again {
+	if err := t.insertIncident(r); err != nil {
+		return err
+	}
+	if err := t.soundAtOnce(r); err != nil || again {
 		return err
 	}
 	// What came before it through another lane, or out of order.
@@ -256,32 +276,28 @@ func (t *tx) noted(d *device, alarm wire.AlarmID, a *Arrival) error {
 	return nil
 }
 
-// step is a step that a person takes.
-func (s *Store) step(ctx context.Context, id int64, step func(i *incident.Incident, at time.Time) error) (*incident.Incident, error) {
+// Take takes a step of an incident and returns it as it is then, with its
+// timeline; what the device is to be told of it is told. The error wraps
+// [ErrNotFound], [incident.ErrState] or [incident.ErrField].
+func (s *Store) Take(ctx context.Context, id int64, by incident.Actor, step incident.Step) (*incident.Incident, error) {
 	err := s.update(ctx, func(t *tx) error {
-		r, err := t.incident(`WHERE i.incident = ?`, id)
+		r, err := t.byID(id)
 		if err != nil {
 			return err
 		}
-		if r == nil {
-			return fmt.Errorf("%w: incident %d", ErrNotFound, id)
+		if step.Unit != "" && (step.Name == incident.StepDispatch || step.Name == incident.StepAddUnit) {
+			if step.Device, err = t.unitDevice(step.Unit); err != nil {
+				return err
+			}
 		}
-		if err := step(&r.Incident, t.at); err != nil {
+		if err := r.Take(step, by, t.at); err != nil {
 			return fmt.Errorf("incident %d: %w", id, err)
 		}
 		t.touch(r)
-		state, ok := r.State.Notice()
-		if !ok || !r.Kind.Pressed() {
-			return nil
+		if step.Device != "" && step.Note != "" {
+			t.notes[noteKey{r.ID, step.Device}] = step.Note
 		}
-		unit := ""
-		if r.State == incident.Dispatched {
-			unit = r.Dispatched.Unit
-		}
-		t.change(Change{Kind: NoticeChanged, Device: r.Device})
-		return t.exec(`INSERT INTO notices (incident, device, alarm, rev, state, unit, since) VALUES (?,?,?,?,?,?,?)
-			ON CONFLICT (incident) DO UPDATE SET rev = excluded.rev, state = excluded.state, unit = excluded.unit, since = excluded.since`,
-			r.ID, r.key.device, r.key.alarm[:], int64(r.Rev), state, unit, t.at.UnixMilli())
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -289,21 +305,62 @@ func (s *Store) step(ctx context.Context, id int64, step func(i *incident.Incide
 	return s.Incident(ctx, id)
 }
 
-// Acknowledge takes the step of that name, makes the notice that tells the
-// device, and returns the incident as it is then, with its timeline. The error
-// wraps [ErrNotFound], [incident.ErrState] or [incident.ErrField].
+func (t *tx) byID(id int64) (*record, error) {
+	r, err := t.incident(`WHERE i.incident = ?`, id)
+	if err == nil && r == nil {
+		err = fmt.Errorf("%w: incident %d", ErrNotFound, id)
+	}
+	return r, err
+}
+
+// Acknowledge takes that step for somebody at a desk.
 func (s *Store) Acknowledge(ctx context.Context, id int64, by string) (*incident.Incident, error) {
-	return s.step(ctx, id, func(i *incident.Incident, at time.Time) error { return i.Acknowledge(by, at) })
+	return s.Take(ctx, id, incident.Actor{Name: by, Screen: incident.ScreenDesk}, incident.Step{Name: incident.StepAcknowledge})
 }
 
 // Dispatch is like [Store.Acknowledge].
 func (s *Store) Dispatch(ctx context.Context, id int64, by, unit string) (*incident.Incident, error) {
-	return s.step(ctx, id, func(i *incident.Incident, at time.Time) error { return i.Dispatch(by, unit, at) })
+	return s.Take(ctx, id, incident.Actor{Name: by, Screen: incident.ScreenDesk}, incident.Step{Name: incident.StepDispatch, Unit: unit})
 }
 
 // CloseIncident is like [Store.Acknowledge].
 func (s *Store) CloseIncident(ctx context.Context, id int64, by string, code incident.Code, note string) (*incident.Incident, error) {
-	return s.step(ctx, id, func(i *incident.Incident, at time.Time) error { return i.Close(by, code, note, at) })
+	return s.Take(ctx, id, incident.Actor{Name: by, Screen: incident.ScreenDesk},
+		incident.Step{Name: incident.StepClose, Code: code, Note: note})
+}
+
+// settle draws the consequences of what has changed of an incident: where it
+// lies, and what devices are to be told.
+func (t *tx) settle(r *record) error {
+	if at := place(r.Position); r.Place.District == "" || r.loaded.placed != (r.Position != nil) || r.loaded.at != at {
+		if err := t.locate(r); err != nil {
+			return err
+		}
+	}
+	if r.Rev != r.loaded.rev {
+		if state, ok := r.State.Notice(); ok && r.Kind.Pressed() {
+			unit := ""
+			if r.Dispatched != nil && state == wire.NoticeDispatched {
+				unit = r.Dispatched.Unit
+			}
+			t.change(Change{Kind: NoticeChanged, Device: r.Device})
+			if err := t.exec(`INSERT INTO notices (incident, device, alarm, rev, state, unit, since) VALUES (?,?,?,?,?,?,?)
+				ON CONFLICT (incident) DO UPDATE SET rev = excluded.rev, state = excluded.state, unit = excluded.unit, since = excluded.since`,
+				r.ID, r.key.device, r.key.alarm[:], int64(r.Rev), state, unit, t.at.UnixMilli()); err != nil {
+				return err
+			}
+		}
+	}
+	if r.State == incident.Closed && r.loaded.state != incident.Closed {
+		if err := t.soundOff(r); err != nil {
+			return err
+		}
+	}
+	if err := t.assign(r); err != nil {
+		return err
+	}
+	r.loaded = loaded{r.Rev, r.State, r.Position != nil, place(r.Position)}
+	return nil
 }
 
 // Incidents returns incidents without their timelines: the most urgent first,
@@ -319,6 +376,22 @@ func (s *Store) Incidents(ctx context.Context, f Filter) ([]incident.Incident, e
 	}
 	if f.Device != "" {
 		where, args = append(where, "d.id = ?"), append(args, f.Device)
+	}
+	if f.Area != "" {
+		where = append(where, "? IN (i.cell, i.village, i.township, i.district)")
+		args = append(args, f.Area)
+	}
+	if !f.Since.IsZero() {
+		where, args = append(where, "i.received_at >= ?"), append(args, f.Since.UnixMilli())
+	}
+	if !f.Until.IsZero() {
+		where, args = append(where, "i.received_at < ?"), append(args, f.Until.UnixMilli())
+	}
+	switch f.Drill {
+	case OnlyDrills:
+		where = append(where, "i.drill")
+	case NoDrills:
+		where = append(where, "NOT i.drill")
 	}
 	q := ""
 	if len(where) > 0 {
@@ -344,12 +417,13 @@ func (s *Store) Incidents(ctx context.Context, f Filter) ([]incident.Incident, e
 	return out, err
 }
 
-// Incident returns one with its timeline. The error wraps [ErrNotFound].
+// Incident returns one with its timeline, in the order in which things were
+// said, wherever. The error wraps [ErrNotFound].
 func (s *Store) Incident(ctx context.Context, id int64) (*incident.Incident, error) {
 	var found *incident.Incident
 	err := s.snapshot(ctx, []string{
 		incidentQuery + `WHERE i.incident = ?`,
-		`SELECT at, what, by, detail FROM timeline WHERE incident = ? ORDER BY entry`,
+		`SELECT at, what, by, detail, given, screen, place FROM timeline WHERE incident = ? ORDER BY entry`,
 	}, func(query func(int, ...any) (*sql.Rows, error)) error {
 		rows, err := query(0, id)
 		if err != nil {
@@ -372,10 +446,13 @@ func (s *Store) Incident(ctx context.Context, id int64) (*incident.Incident, err
 		}
 		return each(rows, func(scan func(...any) error) (bool, error) {
 			var e incident.Entry
-			var at sql.NullInt64
-			err := scan(&at, &e.What, &e.By, &e.Detail)
-			e.At = fromMillis(at)
-			found.Timeline = append(found.Timeline, e)
+			var at, given sql.NullInt64
+			err := scan(&at, &e.What, &e.By, &e.Detail, &given, &e.Screen, &e.Where)
+			e.At, e.Given = fromMillis(at), fromMillis(given)
+			n := len(found.Timeline)
+			for ; !e.Given.IsZero() && n > 0 && found.Timeline[n-1].When().After(e.Given); n-- { // it was said before those
+			}
+			found.Timeline = slices.Insert(found.Timeline, n, e)
 			return true, err
 		})
 	})

@@ -2,9 +2,11 @@ package store
 
 import (
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/audit"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -15,7 +17,8 @@ const incidentQuery = `SELECT i.incident, coalesce(i.device, 0), coalesce(d.id, 
 	i.lat, i.lon, i.position_source, i.position_age, i.officer,
 	i.acknowledged_by, i.acknowledged_at, i.dispatched_unit, i.dispatched_by, i.dispatched_at,
 	i.closed_code, i.closed_by, i.closed_note, i.closed_at, i.cleared_by, i.cleared_at,
-	i.shown_rev, i.shown_state, i.shown_at, i.press_boot, i.press_mono, i.told_at, i.told_source, i.told_uncert, i.corrected, i.sms_at, i.press_sms
+	i.shown_rev, i.shown_state, i.shown_at, i.press_boot, i.press_mono, i.told_at, i.told_source, i.told_uncert, i.corrected, i.sms_at, i.press_sms,
+	i.owner, i.tier, i.cell, i.village, i.township, i.district, i.work
 	FROM incidents i LEFT JOIN devices d ON d.device = i.device `
 
 func scanIncident(scan func(...any) error) (*record, error) {
@@ -33,12 +36,14 @@ func scanIncident(scan func(...any) error) (*record, error) {
 		mono, toldWithin                              int64
 		corrected                                     bool
 		smsAt                                         sql.NullInt64
+		more                                          string
 	)
 	err := scan(&r.ID, &r.key.device, &r.Device, &r.DeviceName, &alarm, &r.Rev, &r.State, &r.Kind, &r.Silent, &r.Drill,
 		&r.Priority, &r.Presses, &r.pressedAt.stream, &r.pressedAt.seq, &pressed, &r.Pressed.Source, &uncert, &received,
 		&lat, &lon, &source, &age, &r.Officer,
 		&ackBy, &ackAt, &disUnit, &disBy, &disAt, &code, &clsBy, &note, &clsAt, &clrBy, &clrAt,
-		&shownRev, &shownState, &shownAt, &r.pressBoot, &mono, &r.told.UnixMilli, &r.told.Source, &toldWithin, &corrected, &smsAt, &r.pressSMS)
+		&shownRev, &shownState, &shownAt, &r.pressBoot, &mono, &r.told.UnixMilli, &r.told.Source, &toldWithin, &corrected, &smsAt, &r.pressSMS,
+		&r.Owner, &r.Tier, &r.Place.Cell, &r.Place.Village, &r.Place.Township, &r.Place.District, &more)
 	if err != nil {
 		return nil, err
 	}
@@ -75,11 +80,22 @@ func scanIncident(scan func(...any) error) (*record, error) {
 	if smsAt.Valid {
 		r.text(fromMillis(smsAt))
 	}
+	if more != "" {
+		var w work
+		if err := json.Unmarshal([]byte(more), &w); err != nil {
+			return nil, fmt.Errorf("incident %d: %w", r.ID, err)
+		}
+		w.give(&r.Incident)
+	}
+	r.loaded = loaded{r.Rev, r.State, r.Position != nil, place(r.Position)}
 	if r.Pressed.Source == wire.WallNone {
 		r.Missing = append(r.Missing, incident.MissingTime)
 	}
 	if r.Position == nil && r.Kind.Pressed() {
 		r.Missing = append(r.Missing, incident.MissingPosition)
+	}
+	if r.Place.District != "" && r.Place.Cell == "" && r.Position != nil && r.Kind.Pressed() {
+		r.Missing = append(r.Missing, incident.MissingCell)
 	}
 	return r, nil
 }
@@ -122,13 +138,32 @@ func (t *tx) saveIncident(r *record) error {
 	if !r.changed {
 		return nil
 	}
+	if err := t.settle(r); err != nil {
+		return err
+	}
 	for _, e := range r.Timeline[r.logged:] {
-		if err := t.exec(`INSERT INTO timeline (incident, at, what, by, detail) VALUES (?,?,?,?,?)`,
-			r.ID, e.At.UnixMilli(), e.What, e.By, e.Detail); err != nil {
+		if e.Screen == "" {
+			e.Screen = incident.ScreenDevice
+			if e.By == "centre" {
+				e.Screen = incident.ScreenCentre
+			}
+		}
+		if err := t.exec(`INSERT INTO timeline (incident, at, what, by, detail, given, screen, place) VALUES (?,?,?,?,?,?,?,?)`,
+			r.ID, e.At.UnixMilli(), e.What, e.By, e.Detail, millis(e.Given), e.Screen, e.Where); err != nil {
+			return err
+		}
+		if err := t.audit(audit.Entry{
+			At: e.At.UnixMilli(), Given: unixOrZero(e.Given), Who: e.By, Screen: e.Screen, Where: e.Where,
+			What: e.What, Subject: subject(r.ID), Detail: e.Detail,
+		}); err != nil {
 			return err
 		}
 	}
 	r.logged = len(r.Timeline)
+	more, err := json.Marshal(workOf(&r.Incident))
+	if err != nil {
+		return fmt.Errorf("incident %d: %w", r.ID, err)
+	}
 	args := []any{
 		int64(r.Rev), r.State, r.Kind, r.Silent, r.Drill, r.Priority, int64(min(r.Presses, 1<<62)),
 		r.pressedAt.stream, r.pressedAt.seq, millis(r.Pressed.Time), r.Pressed.Source,
@@ -171,11 +206,42 @@ func (t *tx) saveIncident(r *record) error {
 	} else {
 		args = append(args, nil)
 	}
-	args = append(args, int64(r.pressSMS))
+	args = append(args, int64(r.pressSMS),
+		r.Owner, r.Tier, r.Place.Cell, r.Place.Village, r.Place.Township, r.Place.District, string(more))
 	return t.exec(`UPDATE incidents SET rev = ?, state = ?, kind = ?, silent = ?, drill = ?, priority = ?, presses = ?,
 		press_stream = ?, press_seq = ?, pressed_at = ?, pressed_source = ?, pressed_uncert = ?, officer = ?,
 		lat = ?, lon = ?, position_source = ?, position_age = ?, acknowledged_by = ?, acknowledged_at = ?,
 		dispatched_unit = ?, dispatched_by = ?, dispatched_at = ?, closed_code = ?, closed_by = ?, closed_note = ?, closed_at = ?,
 		cleared_by = ?, cleared_at = ?, shown_rev = ?, shown_state = ?, shown_at = ?,
-		press_boot = ?, press_mono = ?, told_at = ?, told_source = ?, told_uncert = ?, corrected = ?, doubted = ?, sms_at = ?, press_sms = ? WHERE incident = ?`, append(args, r.ID)...)
+		press_boot = ?, press_mono = ?, told_at = ?, told_source = ?, told_uncert = ?, corrected = ?, doubted = ?, sms_at = ?, press_sms = ?,
+		owner = ?, tier = ?, cell = ?, village = ?, township = ?, district = ?, work = ? WHERE incident = ?`, append(args, r.ID)...)
+}
+
+// work is what of an incident is read with it and never asked for alone.
+type work struct {
+	Units     []incident.Unit    `json:"units,omitempty"`
+	EnRoute   *incident.Progress `json:"en_route,omitempty"`
+	OnScene   *incident.Progress `json:"on_scene,omitempty"`
+	Checked   *incident.Progress `json:"checked,omitempty"`
+	Request   *incident.Request  `json:"request,omitempty"`
+	Help      *incident.Help     `json:"help,omitempty"`
+	Overruns  incident.Overruns  `json:"overruns,omitzero"`
+	Since     time.Time          `json:"since,omitzero"`
+	FirstSent time.Time          `json:"first_sent,omitzero"`
+}
+
+func workOf(i *incident.Incident) work {
+	return work{i.Units, i.EnRoute, i.OnScene, i.Checked, i.Request, i.Help, i.Overruns, i.Since, i.FirstSent}
+}
+
+func (w *work) give(i *incident.Incident) {
+	i.Units, i.EnRoute, i.OnScene, i.Checked, i.Request, i.Help = w.Units, w.EnRoute, w.OnScene, w.Checked, w.Request, w.Help
+	i.Overruns, i.Since, i.FirstSent = w.Overruns, w.Since, w.FirstSent
+}
+
+func unixOrZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }

@@ -26,6 +26,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/fengsui/fengsui/cloud-bridge/grid"
 )
 
 //go:embed migrations/*.sql
@@ -56,6 +58,7 @@ type Store struct {
 	mu     sync.Mutex       // held by the writer
 	writer *writer          // nil until needed, and after a failure
 	trails map[int64]*trail // of streams
+	grid   gridCache
 }
 
 // writer is the one connection that writes, with its prepared statements.
@@ -199,6 +202,12 @@ type tx struct {
 	undated   map[int64]bool // streams with presses to be dated
 	trails    map[int64]*trail
 	changes   []Change
+	notes     map[noteKey]string // what the desk says to a unit
+	later     []func() error     // once all moments that the transaction brings are dated
+	audited   *auditTail
+	grid      *grid.Grid // once asked for
+	gridRead  bool
+	known     *gridCache
 }
 
 // update runs f in a transaction. When f, or the commit, fails, nothing is
@@ -225,6 +234,7 @@ func (s *Store) transact(ctx context.Context, f func(*tx) error) (err error) {
 		w: s.writer, at: s.now(),
 		devices: make(map[string]*device), incidents: make(map[alarmKey]*record),
 		boots: make(map[bootKey]*boot), undated: make(map[int64]bool), trails: s.trails,
+		notes: make(map[noteKey]string), known: &s.grid,
 	}
 	if err = t.exec(`BEGIN IMMEDIATE`); err != nil {
 		s.discard()

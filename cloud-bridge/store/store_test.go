@@ -166,10 +166,10 @@ func TestAlarmToClose(t *testing.T) {
 		Device: "box-01", DeviceName: "name of box-01", Alarm: fire1, Presses: 2,
 		Pressed:  incident.Moment{Time: noon.Add(time.Second), Source: wire.WallGNSS, Uncertainty: 50 * time.Millisecond},
 		Received: noon.Add(time.Second),
-		Position: &incident.Position{Lat: 30.1, Lon: 103.1, Source: incident.Surveyed}, Officer: "P-1",
+		Position: &incident.Position{Lat: 30.1, Lon: 103.1, Source: incident.Surveyed}, Officer: "P-1", Tier: incident.District,
 		Timeline: []incident.Entry{
-			{At: noon.Add(time.Second), What: "opened", By: "box-01", Detail: "fire"},
-			{At: noon.Add(2 * time.Second), What: "pressed", By: "box-01", Detail: "press 2"},
+			{At: noon.Add(time.Second), What: "opened", By: "box-01", Detail: "fire", Screen: "device"},
+			{At: noon.Add(2 * time.Second), What: "pressed", By: "box-01", Detail: "press 2", Screen: "device"},
 		},
 	}
 	wants(t, "incident", i, want)

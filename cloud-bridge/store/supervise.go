@@ -105,6 +105,9 @@ func (s *Store) Supervise(ctx context.Context, sv Supervision) error {
 				return err
 			}
 			t.change(Change{Kind: DeviceChanged, Device: d.id})
+			if err := t.outage(d, c); err != nil {
+				return err
+			}
 			switch c.Link {
 			case LinkOffline:
 				err = t.offline(d, c.Since)
@@ -120,6 +123,19 @@ func (s *Store) Supervise(ctx context.Context, sv Supervision) error {
 		}
 		return nil
 	})
+}
+
+// outage notes when a device could not be heard: from its last sign of life
+// before it counted as offline, until it was heard again.
+func (t *tx) outage(d *device, c LinkChange) error {
+	switch c.Link {
+	case LinkOffline:
+		return t.exec(`INSERT INTO outages (device, from_) SELECT ?1, ?2 WHERE NOT EXISTS
+			(SELECT 1 FROM outages WHERE device = ?1 AND to_ IS NULL) ON CONFLICT DO NOTHING`, d.num, c.Since.UnixMilli())
+	case LinkLive:
+		return t.exec(`UPDATE outages SET to_ = max(from_, ?) WHERE device = ? AND to_ IS NULL`, c.Since.UnixMilli(), d.num)
+	}
+	return nil
 }
 
 // standing finds the incident of a kind that is not closed, of a device or, for

@@ -233,8 +233,22 @@ type PendingNotice struct {
 type Filter struct {
 	States []incident.State // any of these; empty: all
 	Device string           // "": all
-	Limit  int              // at most so many, the newest; 0: all
+	Area   string           // in this cell, village, township or district; "": all
+	Since  time.Time        // received then or later; zero: all
+	Until  time.Time        // received before; zero: all
+	Drill  DrillFilter
+	Limit  int // at most so many, the newest; 0: all
 }
+
+// A DrillFilter tells exercises from the real.
+type DrillFilter int
+
+// The filters.
+const (
+	Everything DrillFilter = iota
+	OnlyDrills
+	NoDrills
+)
 
 // EventQuery chooses events of a device.
 type EventQuery struct {

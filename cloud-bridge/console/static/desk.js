@@ -170,7 +170,7 @@ async function fetchAll() {
   waiting = mine;
   try {
     const [open, closed, all, refused] = await Promise.all([
-      get("/incidents?state=open,acknowledged,dispatched&limit=1000"),
+      get("/incidents?state=open,acknowledged,dispatched,en_route,on_scene,checked,suspended&limit=1000"),
       get("/incidents?state=closed&limit=20"),
       get("/devices"),
       boot.me.scope === "*" ? get("/refused") : { total: 0, by_reason: {}, recent: [] }, // it is of the whole district

@@ -56,10 +56,13 @@ const byNeed = (a, b) => a.drill - b.drill || a.priority - b.priority || since(a
 // group is the incidents in one state, those in most need first; the closed ones by the
 // time they were closed, the last first.
 export function group(state) {
-  const list = [...incidents.values()].filter((i) => i.state === state);
+  const list = [...incidents.values()].filter((i) => (listed[i.state] ?? i.state) === state);
   if (state === "closed") return list.sort((a, b) => Date.parse(b.closed?.at) - Date.parse(a.closed?.at)).slice(0, 20);
   return list.sort(byNeed);
 }
+
+// listed is where an incident of a state without a group of its own is listed.
+const listed = { en_route: "dispatched", on_scene: "dispatched", checked: "dispatched", suspended: "acknowledged" };
 
 export const states = ["open", "acknowledged", "dispatched", "closed"];
 

@@ -1,0 +1,222 @@
+// Package stats counts how well the centre does, from the rows that the
+// database holds. It is pure.
+//
+// # What is counted
+//
+// An incident counts in the period that it was received in, when somebody
+// pressed a button for it; what the centre found itself counts nowhere. An
+// incident is of the real ones unless it is an exercise (pressed with the drill
+// flag, or closed as a drill) or a test (closed as one): the three are never
+// added up. An incident closed as duplicate counts as such and in nothing else.
+//
+//	acknowledge  from the press to the first acknowledgement
+//	dispatch     from the press to the first unit that was sent
+//	arrive       from the press to the first unit on scene, by its own word or the desk's
+//
+// The press is its corrected time, or the arrival where it is not known. Each
+// delay is over the incidents that got so far; those that did not, and are
+// closed, are told beside it. A percentile is the smallest delay that so many
+// of a hundred do not exceed (nearest rank). Within is how many kept the target
+// of their priority.
+//
+//	false-alarm rate  false_alarm and unfounded, of all real ones closed with real, false_alarm or unfounded
+//	availability      of each device: the part of the period, or of what has passed of it, in which the
+//	                  centre could hear it; a device that was never heard is not counted
+//	rounds kept       kept visits, of those whose time is over; late ones are told beside it
+package stats
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
+)
+
+// A Row is one incident.
+type Row struct {
+	Area         incident.Area
+	Priority     int
+	Drill        bool
+	Code         incident.Code // "" while it is not closed
+	Pressed      time.Time     // the clock began: see [incident.Incident.Began]
+	Acknowledged time.Time     // zero: never
+	Sent         time.Time     // the first unit; zero: none
+	Arrived      time.Time     // the first on scene; zero: none
+}
+
+// RowOf returns the row of an incident, and false for one that counts nowhere.
+func RowOf(i *incident.Incident) (Row, bool) {
+	r := Row{Area: i.Place, Priority: i.Priority, Drill: i.Drill, Pressed: i.Began(), Sent: i.FirstSent}
+	if a := i.Acknowledged; a != nil {
+		r.Acknowledged = a.At
+	}
+	if p := i.OnScene; p != nil {
+		r.Arrived = p.At
+	}
+	if p := i.Checked; p != nil && (r.Arrived.IsZero() || p.At.Before(r.Arrived)) {
+		r.Arrived = p.At // who has checked has been there
+	}
+	if c := i.Closed; c != nil {
+		r.Code = c.Code
+	}
+	return r, i.Kind.Pressed()
+}
+
+// A Class is one of those that are never added up.
+type Class string
+
+// The classes.
+const (
+	Real  Class = "real"
+	Drill Class = "drill"
+	Test  Class = "test"
+)
+
+// Classes lists them.
+func Classes() []Class { return []Class{Real, Drill, Test} }
+
+// Class returns which one the row is of.
+func (r *Row) Class() Class {
+	switch {
+	case r.Drill || r.Code == incident.Drill:
+		return Drill
+	case r.Code == incident.Test:
+		return Test
+	}
+	return Real
+}
+
+// A Delay sums up one kind of delay.
+type Delay struct {
+	Count  int           // incidents that got so far
+	Never  int           // closed without
+	P50    time.Duration // 0 when Count is 0
+	P90    time.Duration
+	Target time.Duration // of the most urgent priority that has one; 0: none
+	Within int           // of those with a target, how many kept it
+	Judged int           // how many have a target
+}
+
+// A Group sums up the incidents of one class.
+type Group struct {
+	Class       Class
+	Count       int
+	Open        int // not closed yet
+	Duplicates  int
+	ByCode      map[incident.Code]int
+	FalseRate   float64 // 0 when FalseOf is 0
+	FalseOf     int     // how many it is of
+	Acknowledge Delay
+	Dispatch    Delay
+	Arrive      Delay
+}
+
+// Sum sums up rows by class, in the order of [Classes].
+func Sum(rows []Row, p incident.Policy) []Group {
+	out := make([]Group, 0, 3)
+	for _, class := range Classes() {
+		var own []Row
+		for _, r := range rows {
+			if r.Class() == class {
+				own = append(own, r)
+			}
+		}
+		out = append(out, sum(class, own, p))
+	}
+	return out
+}
+
+func sum(class Class, rows []Row, p incident.Policy) Group {
+	g := Group{Class: class, Count: len(rows), ByCode: make(map[incident.Code]int)}
+	var timed []Row
+	for _, r := range rows {
+		if r.Code == "" {
+			g.Open++
+		} else {
+			g.ByCode[r.Code]++
+		}
+		if r.Code == incident.Duplicate {
+			g.Duplicates++
+			continue
+		}
+		timed = append(timed, r)
+	}
+	wrong := g.ByCode[incident.FalseAlarm] + g.ByCode[incident.Unfounded]
+	if g.FalseOf = wrong + g.ByCode[incident.Real]; g.FalseOf > 0 {
+		g.FalseRate = float64(wrong) / float64(g.FalseOf)
+	}
+	g.Acknowledge = delays(timed, func(r *Row) time.Time { return r.Acknowledged }, func(n int) time.Duration { return p[n].Acknowledge })
+	g.Dispatch = delays(timed, func(r *Row) time.Time { return r.Sent }, func(n int) time.Duration { return p[n].Dispatch })
+	g.Arrive = delays(timed, func(r *Row) time.Time { return r.Arrived }, func(n int) time.Duration { return p[n].Arrive })
+	return g
+}
+
+func delays(rows []Row, at func(*Row) time.Time, target func(priority int) time.Duration) Delay {
+	var d Delay
+	var all []time.Duration
+	first := math.MaxInt
+	for i := range rows {
+		r := &rows[i]
+		limit := target(r.Priority)
+		if limit > 0 && r.Priority < first {
+			first, d.Target = r.Priority, limit
+		}
+		if at(r).IsZero() {
+			if r.Code != "" {
+				d.Never++
+			}
+			continue
+		}
+		took := max(at(r).Sub(r.Pressed), 0)
+		all = append(all, took)
+		if limit > 0 {
+			d.Judged++
+			if took <= limit {
+				d.Within++
+			}
+		}
+	}
+	slices.Sort(all)
+	d.Count, d.P50, d.P90 = len(all), percentile(all, 50), percentile(all, 90)
+	return d
+}
+
+// percentile returns the nearest rank of sorted delays.
+func percentile(sorted []time.Duration, p int) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	rank := (p*len(sorted) + 99) / 100
+	return sorted[max(rank, 1)-1]
+}
+
+// An Outage is when a device could not be heard. To is zero while it cannot.
+type Outage struct{ From, To time.Time }
+
+// Availability returns which part of from ≤ time < to a device could be heard,
+// of what has passed of it; ok is false when nothing has.
+func Availability(outages []Outage, from, to, now time.Time) (part float64, ok bool) {
+	if now.Before(to) {
+		to = now
+	}
+	if !from.Before(to) {
+		return 0, false
+	}
+	slices.SortFunc(outages, func(a, b Outage) int { return a.From.Compare(b.From) })
+	var away time.Duration
+	upTo := from
+	for _, o := range outages {
+		if o.To.IsZero() || o.To.After(to) {
+			o.To = to
+		}
+		if o.From.Before(upTo) {
+			o.From = upTo
+		}
+		if o.To.After(o.From) {
+			away += o.To.Sub(o.From)
+			upTo = o.To
+		}
+	}
+	return 1 - float64(away)/float64(to.Sub(from)), true
+}
