@@ -315,15 +315,20 @@ func TestEveryAppendIsSynced(t *testing.T) {
 	strace := findStrace(t)
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
-	g := storer(t, filepath.Join(dir, "s"), nil, strace, "-f", "-qq", "-y", "-s", "64", "-o", trace, "-e", "trace=fdatasync,fsync,pwrite64,write")
+	g := storer(t, filepath.Join(dir, "s"), nil, strace, "-f", "-qq", "-y", "-s", "64", "-o", trace, "-e", "trace=fdatasync,fsync,ftruncate,pwrite64,write")
 	b, err := os.ReadFile(trace)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, synced, folder, dirty := 0, 0, 0, true
+	stored, synced, folder, grown, dirty := 0, 0, 0, 0, true
 	for line := range strings.Lines(string(b)) {
 		switch {
+		case strings.Contains(line, "ftruncate("): // it grows, and its new size is to last before anything is in it
+			grown, dirty = grown+1, true
 		case strings.Contains(line, "pwrite64("):
+			if grown == 0 && strings.Contains(line, "/s>") && stored > 0 {
+				t.Fatalf("written before the file was made to grow: %s", line)
+			}
 			dirty = true
 		case strings.Contains(line, "fsync(") && strings.Contains(line, "<"+dir+">"):
 			folder++
