@@ -4,7 +4,8 @@
 //
 // Output: results go to stdout and nothing else does; errors go to stderr as
 // "fengsui: …", one a line; the log of a running agent goes to stderr. The exit
-// status is 0, 1 when the work failed, 2 when the arguments are wrong.
+// status is 0, 1 when the work failed, 2 when the arguments are wrong, and 3 when
+// doctor found no failure but could not try everything.
 package cli
 
 import (
@@ -35,6 +36,14 @@ const usage = `usage: fengsui COMMAND
   key --config FILE         print the device's public key, made at the first call
   pin                       read a PIN from standard input and print its hash for the configuration
   terminal --config FILE    print the address of the officer's screen, with its token
+  doctor --config FILE      commission the device where it hangs: check each port, and the way to the centre
+      [--self-test]         ask nobody, and make no sound
+      [--lang zh-CN|en] [--json] [--by NAME] [--report FILE.html]
+      ends with 0 when all passed, 1 when something failed, 3 when something was skipped
+  doctor --board NAME [--self-test]
+                            check a board on which nothing is set up yet
+  doctor verify REPORT.html --key HEX
+                            check a report against a device's public key
   gps decode [FILE|-]       print one JSON object a fix, in gpsd's TPV names
   spool ls (--config FILE | FILE)
                             list the events that wait in a spool
@@ -105,6 +114,8 @@ func run(ctx context.Context, version string, args []string, std streams) error 
 		return hashPIN(rest, std)
 	case "terminal":
 		return printTerminal(rest, std)
+	case "doctor":
+		return commission(ctx, version, rest, std)
 	case "gps":
 		return decodeGPS(rest, std)
 	case "spool":

@@ -24,6 +24,7 @@ const (
 	TypeDropped       BodyType = 22
 	TypeStreamStarted BodyType = 23
 	TypeFingerChanged BodyType = 24
+	TypeCommissioned  BodyType = 27
 	TypeSecondPath    BodyType = 28
 	TypeSounded       BodyType = 26
 	TypeCheckIn       BodyType = 29
@@ -60,6 +61,8 @@ func (t BodyType) String() string {
 		return "stream_started"
 	case TypeFingerChanged:
 		return "finger_changed"
+	case TypeCommissioned:
+		return "commissioned"
 	case TypeSecondPath:
 		return "second_path"
 	case TypeSounded:
@@ -443,6 +446,8 @@ func decodeBody(t BodyType, raw cbor.RawMessage) (Body, error) {
 		b = new(StreamStarted)
 	case TypeFingerChanged:
 		b = new(FingerChanged)
+	case TypeCommissioned:
+		b = new(Commissioned)
 	case TypeSecondPath:
 		b = new(SecondPath)
 	case TypeSounded:
@@ -513,6 +518,8 @@ func extraOf(b Body) *Extra {
 	case *StreamStarted:
 		return &b.Extra
 	case *FingerChanged:
+		return &b.Extra
+	case *Commissioned:
 		return &b.Extra
 	case *SecondPath:
 		return &b.Extra

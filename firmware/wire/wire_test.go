@@ -102,6 +102,10 @@ func vectors(t testing.TB) map[string]any {
 		"sms_answer": &wire.SMSAnswer{
 			Device: "box-01", Alarm: alarm, Press: 2, State: wire.NoticeDispatched, Rev: 3, CentreTime: 1_795_435_200_500, Unit: "巡逻车 3",
 		},
+		"commissioned": event(wire.Duty, &wire.Commissioned{
+			Verdict: wire.CommissionFail, Passed: 14, Failed: 1, Absent: 3, Problems: []string{"button:panic"},
+			Report: [32]byte{0xab, 31: 0xcd}, By: "李工", Firmware: "1.0.0",
+		}),
 		"notice_shown": event(wire.Duty, &wire.NoticeShown{Alarm: alarm, Rev: 2, State: wire.NoticeDispatched}),
 		"track_batch": event(wire.Track, &wire.TrackBatch{Fixes: []wire.TrackFix{
 			{Time: 1_795_435_200_000, LatE6: 30_123_456, LonE6: 103_123_456, Alt: 512, Speed: 120, Course: 359, HDOP: 9, Flags: 0x1f},

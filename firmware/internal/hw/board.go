@@ -64,6 +64,39 @@ func (s Sensors) Supply() (Supply, bool) {
 	return Supply(n), err == nil
 }
 
+// Model returns what a board calls itself, and its serial number, by the device
+// tree or by DMI; each is "" where the system does not say.
+func (s Sensors) Model() (model, serial string) {
+	first := func(paths ...string) string {
+		for _, p := range paths {
+			if text, ok := s.text(p); ok {
+				if text = strings.TrimSpace(strings.Trim(text, "\x00")); text != "" {
+					return text
+				}
+			}
+		}
+		return ""
+	}
+	return first("proc/device-tree/model", "sys/class/dmi/id/product_name"),
+		first("proc/device-tree/serial-number", "sys/class/dmi/id/product_serial")
+}
+
+// Card returns the name and the serial number of the first memory card or eMMC,
+// or "" where there is none (Documentation/driver-api/mmc/mmc-dev-attrs.rst).
+func (s Sensors) Card() string {
+	cards, err := filepath.Glob(filepath.Join("/", s.Root, "sys/block/mmcblk*/device/serial"))
+	if err != nil || len(cards) == 0 {
+		return ""
+	}
+	dir := filepath.Dir(cards[0])
+	number, err := os.ReadFile(cards[0])
+	name, nerr := os.ReadFile(filepath.Join(dir, "name"))
+	if err != nil || nerr != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(name)) + " " + strings.TrimSpace(string(number))
+}
+
 // BootID names the kernel's run, anew at each start (random(4)); "" where the
 // system has no such name.
 func (s Sensors) BootID() string {
