@@ -51,6 +51,8 @@ type world struct {
 	gpsAt  func(context.Context, int) (io.ReadWriteCloser, error) // in place of gps; nil: none
 	sensor *fingerprinttest.Sensor                                // of a configured reader
 
+	modem  agent.Opener // of a configured modem
+
 	broker *mochi.Server
 	mu     sync.Mutex
 	up     bool
@@ -193,7 +195,7 @@ func (w *world) power() {
 		ports.Fingerprint = w.sensor.Open
 	}
 	ports.GPS = func(context.Context) (io.ReadWriteCloser, error) { return readWriter{r, io.Discard, r}, nil }
-	ports.Voice = w.voice
+	ports.Voice, ports.Modem = w.voice, w.modem
 	if ports.GPSAt = w.gpsAt; w.gpsAt != nil {
 		ports.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) { return w.gpsAt(ctx, w.cfg.GPS.Baud) }
 	}
@@ -265,9 +267,16 @@ func bodies[B wire.Body](w *world) []B {
 
 func inWorld(t *testing.T, more string, f func(*world)) {
 	t.Helper()
+	inWorldOf(t, more, func(*world) {}, f)
+}
+
+// inWorldOf is inWorld with something to be done before the power comes.
+func inWorldOf(t *testing.T, more string, prepare, f func(*world)) {
+	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, dir, more)
+		prepare(w)
 		w.power()
 		f(w)
 		w.off()
