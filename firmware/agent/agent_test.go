@@ -51,7 +51,7 @@ type world struct {
 	gpsAt  func(context.Context, int) (io.ReadWriteCloser, error) // in place of gps; nil: none
 	sensor *fingerprinttest.Sensor                                // of a configured reader
 
-	modem  agent.Opener // of a configured modem
+	modem agent.Opener // of a configured modem
 
 	broker *mochi.Server
 	mu     sync.Mutex

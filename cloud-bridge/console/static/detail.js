@@ -198,10 +198,10 @@ function drawFacts(i) {
     ...fact(t("fact.when"), h("p", { class: pressKnown(i) && !told ? "" : "doubt" }, when),
       told && h("p", { class: "dim" }, t("fact.original", { at: clock(told.time), source: tx("source", told.source) })),
       h("p", { class: "dim" }, found(i) ? t("fact.noticed", { at: clock(i.received_at) }) : t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) && !found(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) + (roughly(i) ? ` (± ${within(i.pressed_at.uncertainty_ms)})` : "") : "")),
-    ...(found(i) || sensed(i) ? [] : fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : t("fact.nobody")))),
+    ...(found(i) || sensed(i) ? [] : fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : i.sms?.only ? t("fact.who_unknown") : t("fact.nobody")))),
     ...(found(i) || sensed(i) ? [] : fact(t("fact.presses"), String(i.presses))),
     ...(found(i) || sensed(i) ? [] : fact(t("fact.missing"), h("p", { class: i.missing.length ? "doubt" : "dim" }, i.missing.map((m) => tx("missing", m)).join(t("list.comma")) || t("fact.nothing_missing")))),
-    ...(device ? fact(t("fact.device"), device.last_heard ? h("p", {}, ticking(Date.parse(device.last_heard), "fact.heard")) : t("heard.never")) : []),
+    ...(device ? fact(t("fact.device"), device.last_heard ? h("p", {}, ticking(Date.parse(device.last_heard), "fact.heard"), cellular(device)) : t("heard.never")) : []),
     ...(i.closed?.note ? fact(t("close.note"), h("p", { class: "note", dir: "auto" }, i.closed.note)) : []),
   );
 }
@@ -213,6 +213,9 @@ function drawTimeline(id) {
       h("span", {}, h("b", {}, step.what === "opened" && step.by === "centre" ? t("what.found") : tx("what", step.what)), step.by && step.by !== i.device ? h("bdi", {}, person(step.by)) : null,
         step.detail ? h("span", { class: "dim", dir: "auto" }, remark(step)) : null))));
 }
+
+// cellular says how a device's modem was last received.
+const cellular = ({ cellular: c }) => c && h("span", { class: "dim num" }, " · ", h("bdi", {}, t("devices.cellular", { operator: c.operator, rat: c.rat.toUpperCase() })), c.dbm ? " " + t("devices.dbm", { n: c.dbm }) : "");
 
 const person = (by) => (by === "centre" ? t("by.centre") : by === "drill_end" ? t("by.drill_end") : by);
 
