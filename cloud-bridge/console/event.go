@@ -80,6 +80,11 @@ func viewBody(body wire.Body) map[string]any {
 			"alarm": b.Alarm.String(), "press": b.Press, "sent": b.Sent, "failed": b.Failed, "answered": b.Answered,
 			"after_s": float64(b.AfterMs) / 1000,
 		}
+	case *wire.Commissioned:
+		return map[string]any{
+			"verdict": b.Verdict.String(), "passed": b.Passed, "failed": b.Failed, "skipped": b.Skipped, "absent": b.Absent,
+			"problems": append([]string{}, b.Problems...), "report": hex.EncodeToString(b.Report[:]), "by": b.By, "self_test": b.SelfTest, "firmware": b.Firmware,
+		}
 	case *wire.NoticeShown:
 		return map[string]any{"alarm": b.Alarm.String(), "rev": b.Rev, "state": b.State.String()}
 	case *wire.TrackBatch:

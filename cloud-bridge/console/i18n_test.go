@@ -36,12 +36,13 @@ func catalogue(t *testing.T, lang string) map[string]string {
 // there is must have a message.
 func valued() map[string][]string {
 	v := map[string][]string{
-		"kind":        {wire.Panic.String(), wire.Fire.String(), wire.Medical.String(), wire.Duress.String(), string(incident.Offline), string(incident.Twin), string(incident.DistrictLinkLost), string(incident.Tamper)},
-		"source":      {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String(), wire.WallCentre.String()},
-		"missing":     {incident.MissingTime, incident.MissingPosition, incident.MissingCell},
-		"place":       {string(incident.Surveyed), string(incident.GNSS), string(incident.Given), string(incident.Learned), string(incident.Held)},
-		"device_kind": {string(store.AlarmBox), string(store.PatrolCar), string(store.PatrolMotorcycle)},
-		"why":         store.Whys(),
+		"kind":         {wire.Panic.String(), wire.Fire.String(), wire.Medical.String(), wire.Duress.String(), string(incident.Offline), string(incident.Twin), string(incident.DistrictLinkLost), string(incident.Tamper)},
+		"source":       {wire.WallNone.String(), wire.WallGNSS.String(), wire.WallNTP.String(), wire.WallRTC.String(), wire.WallCentre.String()},
+		"missing":      {incident.MissingTime, incident.MissingPosition, incident.MissingCell},
+		"place":        {string(incident.Surveyed), string(incident.GNSS), string(incident.Given), string(incident.Learned), string(incident.Held)},
+		"commissioned": {wire.CommissionPass.String(), wire.CommissionFail.String(), wire.CommissionIncomplete.String(), "at", "self_test"},
+		"device_kind":  {string(store.AlarmBox), string(store.PatrolCar), string(store.PatrolMotorcycle)},
+		"why":          store.Whys(),
 		"what": {
 			incident.WhatOpened, incident.WhatPressed, incident.WhatAcknowledged, incident.WhatDispatched,
 			incident.WhatClosed, incident.WhatCleared, incident.WhatShown, incident.WhatSilent, incident.WhatRestored,

@@ -275,6 +275,7 @@ func sendEverything(w *world) {
 		&wire.SignOff{Officer: "P-7", Reason: "finger"},
 		&wire.SignRefused{Reason: "no_match"},
 		&wire.Fault{Code: "gps_lost", Active: true},
+		&wire.Commissioned{Verdict: wire.CommissionFail, Passed: 9, Failed: 1, Problems: []string{"gps"}, By: "P-7", Firmware: "1"},
 		&wire.NoticeShown{Alarm: alarm, Rev: 1, State: wire.NoticeAcknowledged},
 		&wire.Dropped{Ranges: []wire.DroppedRange{
 			{Stream: wire.StreamID{1, 2, 3, 4, 5, 6, 7, 8}, Lane: wire.Track, From: 3, To: 9, Why: wire.DropFull, Events: 7, Fixes: 70, First: 1, Last: 2},

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -183,23 +184,40 @@ type Help struct {
 
 // Device is a registered device and what is known of it.
 type Device struct {
-	ID        string   `json:"id"`
-	Kind      string   `json:"kind"`
-	Name      string   `json:"name"`
-	Position  *Point   `json:"position"`
-	LastFix   *Fix     `json:"last_fix"`
-	LastHeard Time     `json:"last_heard"`
-	HeardAgeS *float64 `json:"heard_age_s"`
-	Link      Link     `json:"link"`
-	Queue     *Queue   `json:"queue"`
-	Gaps      []Gap    `json:"gaps"`
-	GapCount  GapCount `json:"gap_count"`
-	Cellular  *Network `json:"cellular"`
-	Officer   string   `json:"officer"`
-	Faults    []Fault  `json:"faults"`
-	Firmware  string   `json:"firmware"`
-	Board     Board    `json:"board"`
-	Streams   []Stream `json:"streams"`
+	ID           string        `json:"id"`
+	Kind         string        `json:"kind"`
+	Name         string        `json:"name"`
+	Position     *Point        `json:"position"`
+	LastFix      *Fix          `json:"last_fix"`
+	LastHeard    Time          `json:"last_heard"`
+	HeardAgeS    *float64      `json:"heard_age_s"`
+	Link         Link          `json:"link"`
+	Queue        *Queue        `json:"queue"`
+	Gaps         []Gap         `json:"gaps"`
+	GapCount     GapCount      `json:"gap_count"`
+	Cellular     *Network      `json:"cellular"`
+	Officer      string        `json:"officer"`
+	Faults       []Fault       `json:"faults"`
+	Firmware     string        `json:"firmware"`
+	Board        Board         `json:"board"`
+	Commissioned *Commissioned `json:"commissioned"`
+	Streams      []Stream      `json:"streams"`
+}
+
+// Commissioned is the summary of a device's newest commissioning report, a page
+// that is signed by the device and that the technician has.
+type Commissioned struct {
+	At       Time     `json:"at"`
+	Verdict  string   `json:"verdict"`
+	Passed   uint64   `json:"passed"`
+	Failed   uint64   `json:"failed"`
+	Skipped  uint64   `json:"skipped"`
+	Absent   uint64   `json:"absent"`
+	Problems []string `json:"problems"`
+	Report   string   `json:"report"`
+	By       string   `json:"by"`
+	SelfTest bool     `json:"self_test"`
+	Firmware string   `json:"firmware"`
 }
 
 // Board is what a device says of its board, and of its last start.
@@ -459,6 +477,13 @@ func viewDevice(d *store.Device, now time.Time) *Device {
 		v.Cellular = &Network{Operator: c.Operator, RAT: c.RAT}
 		if c.DBm != 0 {
 			v.Cellular.DBm = &c.DBm
+		}
+	}
+	if c := d.Commissioned; c != nil {
+		v.Commissioned = &Commissioned{
+			Time{c.At},
+			c.Verdict, c.Passed, c.Failed, c.Skipped, c.Absent, append([]string{}, c.Problems...),
+			hex.EncodeToString(c.Report), c.By, c.SelfTest, c.Firmware,
 		}
 	}
 	if d.At != nil {

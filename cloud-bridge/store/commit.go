@@ -180,6 +180,8 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 		d.signed(at, "")
 	case *wire.Health:
 		return t.health(d, at, b, a.Received)
+	case *wire.Commissioned:
+		return t.commissioned(d, at, b, a.Received)
 	case *wire.Dropped:
 		return t.dropped(d, b, a.Received)
 	case *wire.StreamStarted:

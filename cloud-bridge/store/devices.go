@@ -40,12 +40,12 @@ func (s *Store) devices(ctx context.Context, id string) ([]Device, error) {
 		where, args = "WHERE d.id = ?1", []any{id}
 	}
 	var texts []string
-	for _, q := range []string{devicesQuery, faultsQuery, streamsQuery, lanesQuery, holesQuery, droppedQuery, wrongQuery} {
+	for _, q := range []string{devicesQuery, faultsQuery, streamsQuery, lanesQuery, holesQuery, droppedQuery, wrongQuery, commissionedQuery} {
 		texts = append(texts, fmt.Sprintf(q, where))
 	}
 	r := deviceReader{at: make(map[int64]int), streams: make(map[int64]*streamReader)}
 	err := s.snapshot(ctx, texts, func(query func(int, ...any) (*sql.Rows, error)) error {
-		for n, row := range []func(scan func(...any) error) error{r.device, r.fault, r.stream, r.lane, r.hole, r.dropped, r.wrong} {
+		for n, row := range []func(scan func(...any) error) error{r.device, r.fault, r.stream, r.lane, r.hole, r.dropped, r.wrong, r.commissioned} {
 			rows, err := query(n, args...)
 			if err != nil {
 				return err

@@ -85,23 +85,24 @@ type Fix struct {
 // A Device is what the centre knows of a device.
 type Device struct {
 	Registration
-	LastFix     *Fix                 // the latest by its own time; nil before the first
-	LastHeard   time.Time            // of the last new event or hello, at the centre; zero: never
-	Link        Link                 // whether it can be heard, as it was last judged
-	LinkSince   time.Time            // its last sign of life before that; zero: none
-	Queue       map[wire.Lane]uint64 // events not yet acknowledged, as the last heartbeat said; nil before the first
-	Firmware    string               // version, from the last hello or heartbeat
-	GPS         string               // "none", "searching", "2d", "3d", from the last heartbeat
-	Started     wire.Started         // why it last started, as it said then; "" when it has not
-	StartedAt   time.Time            // when that was received
-	Temperature *float64             // of its board, °C, from the last heartbeat; nil: not said
-	Supply      *wire.Supply         // of its board, from the last heartbeat; nil: not said
-	Cellular    *Cellular            // the network of its modem, from the last heartbeat; nil: none that works
-	Officer     string               // who is signed on, or ""
-	Faults      []Fault              // active ones
-	Streams     []Stream             // in the order in which the centre first heard of them
-	Gaps        []Gap                // by stream, lane and number
-	Dropped     []Dropped            // what it said that it gave up, by stream, lane and number
+	LastFix      *Fix                 // the latest by its own time; nil before the first
+	LastHeard    time.Time            // of the last new event or hello, at the centre; zero: never
+	Link         Link                 // whether it can be heard, as it was last judged
+	LinkSince    time.Time            // its last sign of life before that; zero: none
+	Queue        map[wire.Lane]uint64 // events not yet acknowledged, as the last heartbeat said; nil before the first
+	Firmware     string               // version, from the last hello or heartbeat
+	GPS          string               // "none", "searching", "2d", "3d", from the last heartbeat
+	Started      wire.Started         // why it last started, as it said then; "" when it has not
+	StartedAt    time.Time            // when that was received
+	Temperature  *float64             // of its board, °C, from the last heartbeat; nil: not said
+	Supply       *wire.Supply         // of its board, from the last heartbeat; nil: not said
+	Cellular     *Cellular            // the network of its modem, from the last heartbeat; nil: none that works
+	Commissioned *Commissioned        // its newest commissioning report; nil: it has sent none
+	Officer      string               // who is signed on, or ""
+	Faults       []Fault              // active ones
+	Streams      []Stream             // in the order in which the centre first heard of them
+	Gaps         []Gap                // by stream, lane and number
+	Dropped      []Dropped            // what it said that it gave up, by stream, lane and number
 }
 
 // A Cellular is how a device's modem is received.

@@ -29,11 +29,11 @@ export function draw(id) {
   const d = devices.get(id);
   $("device-title").textContent = d?.name || id;
   $("device-id").textContent = id;
-  drawBoard(d?.board);
+  drawBoard(d?.board, d?.commissioned);
 }
 
-// drawBoard says why the device last started, and how its board is.
-function drawBoard(b) {
+// drawBoard says why the device last started, how its board is, and what came of its commissioning.
+function drawBoard(b, c) {
   const s = b?.supply, parts = [];
   if (b?.started) parts.push(h("span", { class: ["watchdog", "panic", "hung", "crashed"].includes(b.started) ? "doubt" : "" }, t("board.started", { why: tx("started", b.started), at: clock(b.started_at) })));
   if (b && b.temperature_c !== null) parts.push(h("span", { class: "num" }, t("board.temperature", { n: b.temperature_c.toFixed(1) })));
@@ -42,6 +42,8 @@ function drawBoard(b) {
     else if (s?.[what + "_was"]) parts.push(h("span", { class: "doubt" }, t("board." + what + "_was")));
   }
   if (s && !Object.values(s).some(Boolean)) parts.push(h("span", {}, t("board.supply_ok")));
+  if (c) parts.push(h("span", { class: c.verdict === "pass" ? "" : c.verdict === "fail" ? "bad" : "doubt", title: c.report },
+    t("commissioned." + c.verdict), " ", t("commissioned.at", { at: clock(c.at) }), c.by && h("bdi", {}, " ", c.by), c.self_test ? " " + t("commissioned.self_test") : "", c.problems.length ? ": " + c.problems.join(t("list.comma")) : ""));
   $("device-board").hidden = !parts.length;
   $("device-board").replaceChildren(...parts.flatMap((p, i) => (i ? [" · ", p] : [p])));
 }
