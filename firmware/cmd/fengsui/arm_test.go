@@ -30,6 +30,7 @@ var commands = []struct {
 	{args: []string{"check", "--config", "../../config/example.yaml"}},
 	{args: []string{"gps", "decode", "../../gps/testdata/gpsd/gga-zda.log"}},
 	{args: []string{"gps", "decode", "../../gps/testdata/gpsd/casic-order-beidou.log"}},
+	{differs: true, args: []string{"doctor", "--self-test", "--board", "sim"}},
 	{args: []string{"check", "--config", "main.go"}}, // no configuration: an error, in the same words
 }
 
