@@ -292,7 +292,8 @@ func (f From) Screen() string {
 func (s *Service) SignIn(ctx context.Context, name, password string, from From, old Secret) (Secret, *Session, error) {
 	key := NameKey(name)
 	if wait := s.throttle.Take(s.now(), key, from.Address); wait > 0 {
-		s.tell(Record{What: DidRefuse, Account: name, Screen: from.Screen(), Detail: "too many failed attempts"})
+		// Not recorded: a flood of attempts must not become a flood of writes.
+		s.log.InfoContext(ctx, "a sign-in was put off", "account", name, "screen", from.Screen(), "wait", wait)
 		return "", nil, &ThrottledError{wait}
 	}
 	s.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,11 +14,28 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/account"
+	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 )
 
 // operator is who works at the command line of the centre's own machine.
 var operator = account.Actor{Name: "system", Screen: "command line"}
+
+// recordIn puts what happens to accounts into the audit record. What cannot be written there
+// is in the log.
+func recordIn(ctx context.Context, st *store.Store, log *slog.Logger) func(account.Record) {
+	return func(r account.Record) {
+		by := incident.Actor{Name: r.By, Screen: incident.ScreenDesk, Where: r.Screen}
+		if r.Screen == operator.Screen || r.Screen == "" {
+			by.Screen, by.Where = operator.Screen, ""
+		}
+		name := []rune(strings.ToValidUTF8(r.Account, "\uFFFD")) // of a refused sign-in it is whatever was sent
+		err := st.Audit(context.WithoutCancel(ctx), by, r.What, "account/"+string(name[:min(len(name), account.MaxName)]), r.Detail)
+		if err != nil {
+			log.Error("what happened to an account could not be recorded", "what", r.What, "account", r.Account, "by", r.By, "err", err)
+		}
+	}
+}
 
 // accountCommand keeps accounts from the command line, beside a running centre or without
 // one; a running centre takes it up within a second.
@@ -63,7 +81,7 @@ func accountCommand(ctx context.Context, args []string, std streams) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Shut()) }()
-	accounts, err := account.New(ctx, account.Options{Keeper: st})
+	accounts, err := account.New(ctx, account.Options{Keeper: st, Record: recordIn(ctx, st, slog.New(slog.NewTextHandler(std.err, nil)))})
 	if err != nil {
 		return err
 	}
@@ -134,7 +152,7 @@ func Grant(ctx context.Context, data string, role account.Role, names ...string)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, st.Shut()) }()
-	accounts, err := account.New(ctx, account.Options{Keeper: st})
+	accounts, err := account.New(ctx, account.Options{Keeper: st, Record: recordIn(ctx, st, slog.New(slog.DiscardHandler))})
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/audit"
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
+	"github.com/fengsui/fengsui/cloud-bridge/store"
 )
 
 func TestAccountCommand(t *testing.T) {
@@ -171,4 +173,86 @@ func TestFirstAdminOverTLS(t *testing.T) {
 		t.Errorf("the second start says %q", lines)
 	}
 	stop()
+}
+
+// Over the shipping centre: an account that is bound to a village sees its boxes and nothing
+// else, and what happens to accounts is in the audit record, whose chain holds.
+func TestBoundAccountAndAudit(t *testing.T) {
+	data := t.TempDir()
+	for id, lon := range map[string]string{"box-01": "103.05", "box-02": "103.15"} {
+		must(t, "device", "add", "--data", data, "--id", id, "--kind", "alarm-box", "--key", publicHex(deviceKey), "--lat", "30.05", "--lon", lon)
+	}
+	c := serve(t, "--data", data)
+	square := func(id, level, parent string, west, east float64) string {
+		return fmt.Sprintf(`{"type":"Feature","properties":{"id":%q,"level":%q,"parent":%q,"name":%q},"geometry":{"type":"Polygon","coordinates":[[[%[5]v,30],[%[6]v,30],[%[6]v,30.1],[%[5]v,30.1],[%[5]v,30]]]}}`, id, level, parent, id, west, east)
+	}
+	area := `{"type":"FeatureCollection","features":[` + strings.Join([]string{
+		`{"type":"Feature","properties":{"id":"d","level":"district","name":"d"},"geometry":null}`,
+		`{"type":"Feature","properties":{"id":"t","level":"township","parent":"d","name":"t"},"geometry":null}`,
+		`{"type":"Feature","properties":{"id":"v-1","level":"village","parent":"t","name":"v-1"},"geometry":null}`,
+		`{"type":"Feature","properties":{"id":"v-2","level":"village","parent":"t","name":"v-2"},"geometry":null}`,
+		square("c-1", "cell", "v-1", 103, 103.1), square("c-2", "cell", "v-2", 103.1, 103.2),
+	}, ",") + `]}`
+	call := func(method, path, body, token string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, c.desk+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		if strings.HasSuffix(path, "/grid") {
+			r.Header.Set("Content-Type", "application/geo+json")
+		}
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		b, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(b)
+	}
+	if status, body := call("PUT", "/api/v1/grid", area, ""); status != 200 {
+		t.Fatalf("grid: %d %s", status, body)
+	}
+	must(t, "account", "add", "--data", data, "--name", "village", "--role", "viewer", "--scope", "v-1", "--token-only")
+	_, token, _ := strings.Cut(strings.TrimSpace(must(t, "account", "token", "--data", data, "--name", "village")), "\t")
+	if status, body := call("GET", "/api/v1/devices", "", token); status != 200 || !strings.Contains(body, "box-01") || strings.Contains(body, "box-02") {
+		t.Errorf("the village's devices: %d %s", status, body)
+	}
+	if status, _ := call("GET", "/api/v1/devices/box-01", "", token); status != 200 {
+		t.Errorf("its own: %d", status)
+	}
+	if status, _ := call("GET", "/api/v1/devices/box-02", "", token); status != 404 {
+		t.Errorf("the other village's: %d", status)
+	}
+	call("POST", "/api/v1/session", `{"name":"village","password":"guessed"}`, "-")
+	if status, log := c.stop(); status != 0 {
+		t.Errorf("%d: %s", status, log)
+	}
+	st, err := store.Open(t.Context(), filepath.Join(data, "centre.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Shut()
+	var did []string
+	if err := st.AuditOf(t.Context(), "account/village", func(l audit.Line) error {
+		if l.Entry != nil {
+			did = append(did, l.Entry.What)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(did, " "); got != "account_created token_made sign_in_refused" {
+		t.Errorf("the record tells %q", got)
+	}
+	if _, err := st.CheckAudit(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

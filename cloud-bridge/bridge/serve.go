@@ -119,7 +119,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 			return err
 		}
 	}
-	accounts, err := account.New(ctx, account.Options{Keeper: st, Idle: o.idle, Life: o.life, Log: log})
+	accounts, err := account.New(ctx, account.Options{Keeper: st, Idle: o.idle, Life: o.life, Record: recordIn(ctx, st, log), Log: log})
 	if err != nil {
 		return err
 	}
