@@ -4,6 +4,7 @@ go 1.26.4
 
 require (
 	github.com/adrianmo/go-nmea v1.10.0
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/coreos/go-oidc/v3 v3.21.0
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/creack/pty v1.1.24

@@ -280,6 +280,7 @@ func (t *tx) noted(d *device, alarm wire.AlarmID, a *Arrival) error {
 // timeline; what the device is to be told of it is told. The error wraps
 // [ErrNotFound], [incident.ErrState] or [incident.ErrField].
 func (s *Store) Take(ctx context.Context, id int64, by incident.Actor, step incident.Step) (*incident.Incident, error) {
+	var then *incident.Incident
 	err := s.update(ctx, func(t *tx) error {
 		r, err := t.byID(id)
 		if err != nil {
@@ -297,12 +298,37 @@ func (s *Store) Take(ctx context.Context, id int64, by incident.Actor, step inci
 		if step.Device != "" && step.Note != "" {
 			t.notes[noteKey{r.ID, step.Device}] = step.Note
 		}
-		return nil
+		// It is read before anybody else can take the next step.
+		if err := t.saveIncident(r); err != nil {
+			return err
+		}
+		r.changed = false
+		then, err = t.snapshot(r)
+		return err
 	})
-	if err != nil {
-		return nil, err
+	return then, err
+}
+
+// snapshot returns an incident as it is in the transaction, with its timeline.
+func (t *tx) snapshot(r *record) (*incident.Incident, error) {
+	i := r.Incident
+	i.Units, i.Timeline = slices.Clone(r.Units), nil
+	return &i, t.rows(timelineQuery, []any{r.ID}, func(scan func(...any) error) (bool, error) { return true, addEntry(&i, scan) })
+}
+
+const timelineQuery = `SELECT at, what, by, detail, given, screen, place FROM timeline WHERE incident = ? ORDER BY entry`
+
+// addEntry scans a line of timelineQuery and puts it where it was said.
+func addEntry(i *incident.Incident, scan func(...any) error) error {
+	var e incident.Entry
+	var at, given sql.NullInt64
+	err := scan(&at, &e.What, &e.By, &e.Detail, &given, &e.Screen, &e.Where)
+	e.At, e.Given = fromMillis(at), fromMillis(given)
+	n := len(i.Timeline)
+	for ; !e.Given.IsZero() && n > 0 && i.Timeline[n-1].When().After(e.Given); n-- { // it was said before those
 	}
-	return s.Incident(ctx, id)
+	i.Timeline = slices.Insert(i.Timeline, n, e)
+	return err
 }
 
 func (t *tx) byID(id int64) (*record, error) {
@@ -423,7 +449,7 @@ func (s *Store) Incident(ctx context.Context, id int64) (*incident.Incident, err
 	var found *incident.Incident
 	err := s.snapshot(ctx, []string{
 		incidentQuery + `WHERE i.incident = ?`,
-		`SELECT at, what, by, detail, given, screen, place FROM timeline WHERE incident = ? ORDER BY entry`,
+		timelineQuery,
 	}, func(query func(int, ...any) (*sql.Rows, error)) error {
 		rows, err := query(0, id)
 		if err != nil {
@@ -445,15 +471,7 @@ func (s *Store) Incident(ctx context.Context, id int64) (*incident.Incident, err
 			return err
 		}
 		return each(rows, func(scan func(...any) error) (bool, error) {
-			var e incident.Entry
-			var at, given sql.NullInt64
-			err := scan(&at, &e.What, &e.By, &e.Detail, &given, &e.Screen, &e.Where)
-			e.At, e.Given = fromMillis(at), fromMillis(given)
-			n := len(found.Timeline)
-			for ; !e.Given.IsZero() && n > 0 && found.Timeline[n-1].When().After(e.Given); n-- { // it was said before those
-			}
-			found.Timeline = slices.Insert(found.Timeline, n, e)
-			return true, err
+			return true, addEntry(found, scan)
 		})
 	})
 	if err != nil {
