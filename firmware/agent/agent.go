@@ -154,8 +154,8 @@ type Agent struct {
 	enrolling sync.Mutex                    // held while fingers are changed
 }
 
-// firstRelease is a time before which no device of ours ran.
-var firstRelease = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+// FirstRelease is a time before which no device of ours ran.
+var FirstRelease = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
 // New checks the configuration against the ports and makes or loads the
 // device's key, unless the disk refuses that.
@@ -178,7 +178,7 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	} // else Run tries again
 	if ports.Clock.Earliest.IsZero() {
-		ports.Clock.Earliest = firstRelease
+		ports.Clock.Earliest = FirstRelease
 	}
 	a := &Agent{
 		cfg: cfg, ports: ports, opt: opt, key: key,

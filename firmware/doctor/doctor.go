@@ -143,6 +143,9 @@ func Run(ctx context.Context, o Options) (*Signed, error) {
 	if o.Done == nil {
 		o.Done = func(Result) {}
 	}
+	if o.Clock.Earliest.IsZero() {
+		o.Clock.Earliest = agent.FirstRelease
+	}
 	s := &session{Options: o, clock: clock.New(o.Clock)}
 	defer s.close()
 	r := s.begin()
@@ -169,7 +172,11 @@ func (s *session) result(ctx context.Context, c check) Result {
 	out := c.run(ctx, s)
 	r := Result{ID: c.id, Status: out.status, Code: out.code, Values: out.values, Text: make(map[string]string)}
 	for _, lang := range Langs() {
-		r.Text[lang] = text(lang, "found."+out.code, out.values)
+		values := maps.Clone(out.values)
+		if source := values["source"]; source != "" { // of the time
+			values["source"] = text(lang, "source."+source, nil)
+		}
+		r.Text[lang] = text(lang, "found."+out.code, values)
 	}
 	return r
 }
