@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,14 +39,12 @@ func (o *smsOptions) validate() error {
 	case o.baud < 1200 || o.baud > 921600:
 		return bad("sms-baud", fmt.Sprint(o.baud), "1200 to 921600")
 	case o.pin != "" && o.port == "":
-		return bad("sms-pin", o.pin, "--sms-modem beside it")
+		return bad("sms-pin", strings.Repeat("*", len(o.pin)), "--sms-modem beside it")
 	case o.gateway != "" && o.secret == "":
 		return bad("sms-gateway", o.gateway, "--sms-secret beside it")
 	}
-	for _, c := range o.pin {
-		if c < '0' || c > '9' || len(o.pin) > 8 {
-			return bad("sms-pin", o.pin, "4 to 8 digits")
-		}
+	if o.pin != "" && (len(o.pin) < 4 || len(o.pin) > 8 || strings.Trim(o.pin, "0123456789") != "") {
+		return bad("sms-pin", strings.Repeat("*", len(o.pin)), "4 to 8 digits")
 	}
 	if u, err := url.Parse(o.gateway); o.gateway != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		return bad("sms-gateway", o.gateway, "an http or https address")

@@ -232,7 +232,7 @@ func (a *Agent) beginSound(alarm wire.AlarmID, s *sounding, lasts time.Duration)
 		}
 		kv = append(kv, spool.KV{Key: soundState + alarm.String(), Value: v})
 	}
-	a.log.Info("a neighbour's alarm", "device", s.Device, "alarm", alarm, "by", s.By, "sounds", body.On)
+	a.log.Info("a neighbour's alarm", "of", s.Device, "alarm", alarm, "by", s.By, "sounds", body.On)
 	at := a.stamp()
 	at.drill = at.drill || s.Drill
 	a.store(at, wire.Duty, body, nil, kv...)
@@ -243,7 +243,7 @@ func (a *Agent) endSound(alarm wire.AlarmID, s *sounding) {
 	delete(a.sounds, alarm)
 	at := a.stamp()
 	at.drill = at.drill || s.Drill
-	a.log.Info("a neighbour's alarm is over, or has sounded for long enough", "device", s.Device, "alarm", alarm)
+	a.log.Info("a neighbour's alarm is over, or has sounded for long enough", "of", s.Device, "alarm", alarm)
 	a.store(at, wire.Duty, &wire.Sounded{Alarm: alarm, Rev: s.Rev, By: s.By, Device: s.Device}, nil,
 		append(a.markKV(s.Device), spool.KV{Key: soundState + alarm.String()})...)
 }

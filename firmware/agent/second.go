@@ -98,7 +98,7 @@ func (a *Agent) sendTexts() {
 	}
 }
 
-// post sends what sendTexts hands over, until ctx ends.
+// sendOutbox sends what sendTexts hands over, until ctx ends.
 func (a *Agent) sendOutbox(ctx context.Context) {
 	for {
 		select {
