@@ -203,7 +203,11 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 		if err != nil {
 			return nil, fmt.Errorf("agent: %w", err)
 		}
-		a.terminal, err = terminal.New(terminal.Options{Device: a.Screen(), Token: token, Inches: float64(cfg.Terminal.Diagonal), Log: a.log})
+		screen := terminal.Options{Device: a.Screen(), Token: token, Inches: float64(cfg.Terminal.Diagonal), Log: a.log}
+		if ports.Fingerprint != nil {
+			screen.Fingers = a.Fingers()
+		}
+		a.terminal, err = terminal.New(screen)
 		if err != nil {
 			return nil, fmt.Errorf("agent: %w", err)
 		}

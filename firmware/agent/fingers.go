@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -10,20 +9,6 @@ import (
 	"github.com/fengsui/fengsui/firmware/fingers"
 	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/wire"
-)
-
-// Errors of Fingers.
-var (
-	// ErrNoReader means that the device has no fingerprint reader, or that its
-	// list of fingers cannot be read.
-	ErrNoReader = errors.New("no fingerprint reader here that fingers can be enrolled at")
-	// ErrEnrolling means that somebody else is changing fingers at the moment.
-	ErrEnrolling = errors.New("fingers are being changed already")
-	// ErrNotAuthorised means that no finger that may allow it was laid in time.
-	ErrNotAuthorised = errors.New("nobody who may allow it laid a finger in time")
-	// ErrNobodyMay means that nobody is enrolled who may allow it: turn the
-	// technician's key, or use the command on the device, and enrol a technician.
-	ErrNobodyMay = errors.New("no technician or supervisor is enrolled here yet")
 )
 
 const (
@@ -40,7 +25,8 @@ const (
 // may allow it, the technician's key switch does, which is within the closed
 // box. Each change becomes an event for the centre. Its methods may be called
 // from any goroutine while Run runs; progress is called one call at a time and
-// must not block. fingers.Words says each step in both languages.
+// must not block. fingers.Words says each step in both languages. They are those
+// of terminal.Fingers, too.
 type Fingers struct{ a *Agent }
 
 // Fingers returns the device's fingers.
@@ -50,11 +36,11 @@ func (f Fingers) clerk() (fingers.Clerk, error) {
 	if c := f.a.clerk.Load(); c != nil {
 		return *c, nil
 	}
-	return fingers.Clerk{}, ErrNoReader
+	return fingers.Clerk{}, fingers.ErrNoReader
 }
 
-// Enrol enrols a finger and returns its slot. The error wraps one of this
-// package, or is that of fingers.Clerk.Enrol.
+// Enrol enrols a finger and returns its slot. The error wraps one of those of a
+// change in package fingers, or is that of fingers.Clerk.Enrol.
 func (f Fingers) Enrol(ctx context.Context, q fingers.Request, progress func(fingerprint.Progress)) (slot int, err error) {
 	if progress == nil {
 		progress = func(fingerprint.Progress) {}
@@ -68,14 +54,11 @@ func (f Fingers) Enrol(ctx context.Context, q fingers.Request, progress func(fin
 
 // Delete deletes a finger, or a template that is nobody's.
 func (f Fingers) Delete(ctx context.Context, slot int, progress func(fingerprint.Progress)) error {
-	if progress == nil {
-		progress = func(fingerprint.Progress) {}
-	}
 	return f.change(ctx, progress, func(c fingers.Clerk, by string) error { return c.Delete(ctx, slot, by) })
 }
 
-// List compares the device's list with the sensor's. It tells duress fingers:
-// what is drawn on a screen must leave that out.
+// List compares the device's list with the sensor's. It tells duress fingers: a
+// screen draws it only while Allowed says so.
 func (f Fingers) List(ctx context.Context) (fingers.Listing, error) {
 	c, err := f.clerk()
 	if err != nil {
@@ -84,14 +67,91 @@ func (f Fingers) List(ctx context.Context) (fingers.Listing, error) {
 	return c.List(ctx)
 }
 
-func (f Fingers) change(ctx context.Context, progress func(fingerprint.Progress), do func(c fingers.Clerk, by string) error) error {
+// Authorise waits for a finger that may allow changes, unless they are allowed
+// already. The error wraps one of those of a change in package fingers, or
+// fingerprint.ErrNotReady.
+func (f Fingers) Authorise(ctx context.Context, progress func(fingerprint.Progress)) error {
+	c, err := f.clerk()
+	if err != nil {
+		return err
+	}
+	if _, _, err := c.Reader.Slots(ctx); err != nil { // no finger can be laid on a sensor that is not there
+		return err
+	}
+	return f.change(ctx, progress, func(fingers.Clerk, string) error { return nil })
+}
+
+// Allowed returns who allows changes now, or "", and for how long; 0 is as long
+// as the technician's key is turned.
+func (f Fingers) Allowed(ctx context.Context) (by string, left time.Duration, err error) {
+	a := f.a
+	err = a.ask(ctx, func() error {
+		left = a.finger.until - a.clock.Mono()
+		switch {
+		case a.finger.permit != "" && left > 0:
+			by = a.finger.permit
+			return nil
+		case a.testKey && a.roster != nil && !a.roster.AnyMayEnrol():
+			by = fingers.ByTestKey
+		}
+		left = 0
+		return nil
+	})
+	return by, left, err
+}
+
+// Leave ends what a finger has allowed.
+func (f Fingers) Leave(ctx context.Context) error {
+	return f.a.ask(ctx, func() error {
+		f.a.finger.permit = ""
+		return nil
+	})
+}
+
+// Adopt takes the sensor that was put in the place of this device's own, and
+// empties the list of fingers, which were those of the other. No finger counts
+// then, so that the technician's key must be turned. The error wraps
+// fingers.ErrNoReader, ErrEnrolling, ErrNotReplaced or ErrKeyNotTurned.
+func (f Fingers) Adopt(ctx context.Context) error {
 	c, err := f.clerk()
 	if err != nil {
 		return err
 	}
 	a := f.a
 	if !a.enrolling.TryLock() {
-		return ErrEnrolling
+		return fingers.ErrEnrolling
+	}
+	defer a.enrolling.Unlock()
+	if err := a.ask(ctx, func() error {
+		switch _, replaced := a.faults[faultReplaced]; {
+		case !replaced:
+			return fingers.ErrNotReplaced
+		case !a.testKey:
+			return fingers.ErrKeyNotTurned
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := c.Roster.Clear(fingers.ByTestKey); err != nil {
+		return err
+	}
+	c.Reader.Adopt()
+	a.post(context.WithoutCancel(ctx), a.other, a.tellFingers)
+	return nil
+}
+
+func (f Fingers) change(ctx context.Context, progress func(fingerprint.Progress), do func(c fingers.Clerk, by string) error) error {
+	c, err := f.clerk()
+	if err != nil {
+		return err
+	}
+	a := f.a
+	if progress == nil {
+		progress = func(fingerprint.Progress) {}
+	}
+	if !a.enrolling.TryLock() {
+		return fingers.ErrEnrolling
 	}
 	defer a.enrolling.Unlock()
 	by, err := f.authorise(ctx, progress)
@@ -118,7 +178,7 @@ func (f Fingers) authorise(ctx context.Context, progress func(fingerprint.Progre
 		case a.testKey:
 			granted <- fingers.ByTestKey
 		default:
-			failed <- ErrNobodyMay
+			failed <- fingers.ErrNobodyMay
 		}
 	})
 	t := time.NewTimer(authoriseWait)
@@ -144,7 +204,7 @@ func (f Fingers) authorise(ctx context.Context, progress func(fingerprint.Progre
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", ErrNotAuthorised
+		return "", fingers.ErrNotAuthorised
 	}
 }
 

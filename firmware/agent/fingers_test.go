@@ -13,7 +13,6 @@ import (
 
 	"periph.io/x/conn/v3/gpio"
 
-	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/firmware/fingerprint"
 	"github.com/fengsui/fengsui/firmware/fingerprint/fingerprinttest"
 	"github.com/fengsui/fengsui/firmware/fingers"
@@ -134,7 +133,7 @@ func TestEnrolOnTheRunningDevice(t *testing.T) {
 			return slot, err
 		}
 		first := fingers.Request{Slot: fingers.AnySlot, Officer: "P-0007", Role: fingers.Technician}
-		if _, err := enrol(first, 40); !errors.Is(err, agent.ErrNobodyMay) {
+		if _, err := enrol(first, 40); !errors.Is(err, fingers.ErrNobodyMay) {
 			t.Fatalf("nobody is enrolled, the key is not turned: %v, want ErrNobodyMay", err)
 		}
 		w.set("K", gpio.Low)
@@ -157,7 +156,7 @@ func TestEnrolOnTheRunningDevice(t *testing.T) {
 		w.lay(50)
 		time.Sleep(4 * time.Minute) // the permit is over
 		go w.lay(50)
-		if err := f.Delete(w.t.Context(), 2, nil); !errors.Is(err, agent.ErrNotAuthorised) {
+		if err := f.Delete(w.t.Context(), 2, nil); !errors.Is(err, fingers.ErrNotAuthorised) {
 			t.Errorf("with an officer's finger: %v, want ErrNotAuthorised", err)
 		}
 		if err := f.Delete(w.t.Context(), 2, w.hand(40, 0)); err != nil {
@@ -403,7 +402,7 @@ func TestADamagedRoster(t *testing.T) {
 			t.Errorf("alarms %d, faults %q", len(bodies[*wire.AlarmRaised](w)), w.faults("fingerprint_roster"))
 		}
 		w.wantDuty("unknown_slot")
-		if _, err := w.a.Fingers().Enrol(w.t.Context(), fingers.Request{}, nil); !errors.Is(err, agent.ErrNoReader) {
+		if _, err := w.a.Fingers().Enrol(w.t.Context(), fingers.Request{}, nil); !errors.Is(err, fingers.ErrNoReader) {
 			t.Errorf("%v, want ErrNoReader", err)
 		}
 		w.off()

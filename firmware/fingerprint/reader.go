@@ -105,6 +105,7 @@ type Reader struct {
 	sensor *Sensor // of the Run in progress
 	jobs   chan job
 	live   atomic.Pointer[chan struct{}] // of the Run in progress, from Ready on; closed at its end
+	adopt  atomic.Bool                   // see Adopt
 	ring   ring
 
 	// What the loop knows of the finger that lies; reset by Run.
@@ -193,7 +194,14 @@ func (r *Reader) Run(ctx context.Context, port io.ReadWriteCloser, events func(E
 	}
 }
 
+// Adopt makes the next Run take a sensor in the place of the one that has the
+// device's own password.
+func (r *Reader) Adopt() { r.adopt.Store(true) }
+
 func (r *Reader) connect(ctx context.Context) error {
+	if r.adopt.Swap(false) && r.opt.Secret != nil {
+		r.opt.Secret.Given = false
+	}
 	p, err := r.sensor.unlock(ctx, r.opt)
 	if err != nil {
 		return err

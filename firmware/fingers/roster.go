@@ -55,7 +55,7 @@ type Finger struct {
 	Officer string `json:"officer"`
 	Role    Role   `json:"role"`
 	// Duress is set of a finger that signs on like any other and raises a silent
-	// alarm beside. Show it on no screen.
+	// alarm beside. Show it only to who may enrol, and has just laid a finger.
 	Duress bool   `json:"duress,omitempty"`
 	By     string `json:"by"` // whose finger allowed it, or one of the constants below
 }
@@ -94,6 +94,24 @@ var (
 	ErrConfigured = errors.New("the configuration names this slot: change it there")
 	// ErrNoFinger means that nobody is enrolled in the slot.
 	ErrNoFinger = errors.New("nobody is enrolled in this slot")
+)
+
+// Errors of a change on a running device.
+var (
+	// ErrNoReader means that the device has no fingerprint reader, or that its
+	// list of fingers cannot be read.
+	ErrNoReader = errors.New("no fingerprint reader here that fingers can be enrolled at")
+	// ErrEnrolling means that somebody else is changing fingers at the moment.
+	ErrEnrolling = errors.New("fingers are being changed already")
+	// ErrNotAuthorised means that no finger that may allow it was laid in time.
+	ErrNotAuthorised = errors.New("nobody who may allow it laid a finger in time")
+	// ErrNobodyMay means that nobody is enrolled who may allow it: turn the
+	// technician's key, or use the command on the device, and enrol a technician.
+	ErrNobodyMay = errors.New("no technician or supervisor is enrolled here yet")
+	// ErrNotReplaced means that the sensor is this device's own.
+	ErrNotReplaced = errors.New("the sensor was not replaced")
+	// ErrKeyNotTurned means that only the technician's key allows it.
+	ErrKeyNotTurned = errors.New("turn the technician's key first")
 )
 
 const (

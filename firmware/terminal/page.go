@@ -10,8 +10,8 @@ import (
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
-// The types below are the page's JSON. What is personal is in Duty alone, and
-// that is null while nobody is signed on.
+// The types below are the page's JSON. What is personal is in Duty alone, which
+// is null while nobody is signed on, and in the list of Fingers.
 
 // state is all that the page shows.
 type state struct {
@@ -31,6 +31,8 @@ type state struct {
 	Waiting int      `json:"waiting"`
 	Help    *Help    `json:"help"`
 	Duty    *duty    `json:"duty"`
+
+	Fingers *fingersView `json:"fingers"` // null: there is no reader
 }
 
 type fix struct {

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fengsui/fengsui/firmware/fingers"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -30,10 +31,11 @@ var staticFiles embed.FS
 
 // Options are what a Terminal is made of.
 type Options struct {
-	Device Device
-	Token  string  // that the browser must have
-	Inches float64 // the screen's diagonal; 0: 7
-	Log    *slog.Logger
+	Device  Device
+	Fingers Fingers // nil: there is no reader
+	Token   string  // that the browser must have
+	Inches  float64 // the screen's diagonal; 0: 7
+	Log     *slog.Logger
 }
 
 // A Terminal serves the page. It is safe for concurrent use.
@@ -43,6 +45,7 @@ type Terminal struct {
 	words   map[string]map[string]string
 	handler http.Handler
 	guesses limiter
+	fingers clerk
 
 	mu      sync.Mutex
 	screens int
@@ -83,6 +86,7 @@ func New(opt Options) (*Terminal, error) {
 	mux.HandleFunc("POST /api/tasks/{incident}/answer", t.do(t.answer))
 	mux.HandleFunc("POST /api/tasks/{incident}/note", t.do(t.note))
 	mux.HandleFunc("POST /api/tasks/{incident}/photo", t.photo)
+	t.handleFingers(mux)
 	t.handler = t.protect(http.NewCrossOriginProtection().Handler(mux))
 	return t, nil
 }
@@ -216,6 +220,10 @@ func (t *Terminal) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, ErrFull):
 		problem{Status: http.StatusInsufficientStorage, Detail: err.Error(), Code: "full"}.write(w)
 	default:
+		if code, status := fingerCode(err); code != "" {
+			problem{Status: status, Detail: err.Error(), Code: code}.write(w)
+			return
+		}
 		t.opt.Log.Warn("terminal: not done", "path", r.URL.Path, "err", err)
 		problem{Status: http.StatusConflict, Detail: err.Error()}.write(w)
 	}
@@ -375,13 +383,13 @@ func (t *Terminal) photo(w http.ResponseWriter, r *http.Request) {
 }
 
 func (t *Terminal) getState(w http.ResponseWriter, r *http.Request) {
-	v, err := t.opt.Device.View(r.Context())
+	b, err := t.state(r.Context())
 	if err != nil {
 		t.fail(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(page(v)) // the reader may have gone
+	_, _ = w.Write(b) // the reader may have gone
 }
 
 // lookEvery is how often a stream looks whether there is something new to show.
@@ -412,13 +420,8 @@ func (t *Terminal) stream(w http.ResponseWriter, r *http.Request) {
 	var last []byte
 	var told time.Time
 	for {
-		v, err := t.opt.Device.View(r.Context())
+		b, err := t.state(r.Context())
 		if err != nil {
-			return
-		}
-		b, err := json.Marshal(page(v))
-		if err != nil {
-			t.opt.Log.Error("terminal: state", "err", err)
 			return
 		}
 		if !bytes.Equal(b, last) || time.Since(told) >= time.Second {
@@ -443,6 +446,11 @@ func (t *Terminal) shows(ctx context.Context, change int) error {
 	t.screens += change
 	n := t.screens
 	t.mu.Unlock()
+	if n == 0 && t.opt.Fingers != nil { // nobody sees any more what was allowed
+		if err := t.closeFingers(ctx); err != nil {
+			return err
+		}
+	}
 	return t.opt.Device.Shows(ctx, n)
 }
 
@@ -451,7 +459,7 @@ func (t *Terminal) servePage(w http.ResponseWriter, r *http.Request) {
 	words, err := json.Marshal(t.words[lang])
 	if err == nil {
 		var b bytes.Buffer
-		err = t.pages[lang].Execute(&b, map[string]any{"Lang": lang, "Words": template.JS(words), "Inches": t.opt.Inches, "Codes": codes()})
+		err = t.pages[lang].Execute(&b, map[string]any{"Lang": lang, "Words": template.JS(words), "Inches": t.opt.Inches, "Codes": codes(), "Roles": fingers.Roles()})
 		if err == nil {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_, _ = w.Write(b.Bytes()) // the reader may have gone

@@ -6,7 +6,8 @@
 //
 // It knows nothing of the disk, the link and the sensors: it asks a [Device]
 // (package agent is one) and stores nothing itself. Before somebody is signed
-// on nothing personal leaves it. It listens where the configuration says, by
+// on nothing personal leaves it; whose fingers are enrolled leaves it only after
+// a supervisor or technician has laid theirs for that ([Fingers]). It listens where the configuration says, by
 // default on the loopback address, and answers only to a browser that has the
 // device's token; without TLS, so that on the car's network whoever listens
 // there can read along.

@@ -100,7 +100,13 @@ func busy() *car {
 // serve serves a device's screen and returns a browser that has its token.
 func serve(t *testing.T, d terminal.Device) (*httptest.Server, *http.Client) {
 	t.Helper()
-	screen, err := terminal.New(terminal.Options{Device: d, Token: token})
+	return serveWith(t, terminal.Options{Device: d})
+}
+
+func serveWith(t *testing.T, opt terminal.Options) (*httptest.Server, *http.Client) {
+	t.Helper()
+	opt.Token = token
+	screen, err := terminal.New(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +374,12 @@ func TestWords(t *testing.T) {
 	prefixes := map[string][]string{
 		"code": {"real", "false_alarm", "test", "drill", "duplicate", "unfounded"}, "wind": {"0", "1", "2", "3", "4", "5", "6", "7"},
 		"link": {"live", "connected", "none"}, "do": {"accepted", "en_route", "on_scene", "checked", "closed", "refused"},
-		"sheet": {"checked", "closed", "refused"}, "task": {"withdrawn", "ended"}, "error": {"pin", "signed_off", "full", "locked"},
+		"sheet": {"checked", "closed", "refused"}, "task": {"withdrawn", "ended"},
+		"error": {
+			"pin", "signed_off", "full", "locked", "not_authorised", "nobody_may", "key_not_turned", "enrolling", "no_reader", "configured",
+			"no_such_finger", "not_replaced", "enrolled", "mismatch", "nobody_laid", "library_full",
+		},
+		"role": {"officer", "supervisor", "technician"},
 		"help": {"idle", "stored", "centre_has", "acknowledged", "unit_coming"},
 	}
 	for a := wire.AnswerShown; a <= wire.AnswerClosed; a++ {
@@ -384,7 +395,7 @@ func TestWords(t *testing.T) {
 			used["phrase."+which+"."+n] = true
 		}
 	}
-	for _, file := range []string{"page.html", "static/terminal.js"} {
+	for _, file := range []string{"page.html", "static/base.js", "static/fingers.js", "static/terminal.js"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/fengsui/fengsui/firmware/fingerprint"
+	"github.com/fengsui/fengsui/firmware/fingers"
 )
 
 //go:embed i18n/*.json
@@ -24,6 +27,9 @@ func loadWords() (map[string]map[string]string, error) {
 		words := make(map[string]string)
 		if err := json.Unmarshal(b, &words); err != nil {
 			return nil, fmt.Errorf("i18n/%s.json: %w", lang, err)
+		}
+		for step := fingerprint.StepAuthorise; step <= fingerprint.StepStored; step++ {
+			words["step."+step.String()] = fingers.Words(step, lang)
 		}
 		all[lang] = words
 	}

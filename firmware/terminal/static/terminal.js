@@ -1,31 +1,8 @@
 // The officer's screen: draws the state that the device tells, and takes what is pressed.
 // Text always goes in as text.
 
-const $ = (id) => document.getElementById(id);
-const words = JSON.parse($("words").textContent);
-const lang = document.documentElement.lang;
-
-function t(key, values = {}) {
-  const text = words[key];
-  if (text === undefined) {
-    console.error("no words for " + key);
-    return key;
-  }
-  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
-}
-const tx = (prefix, value) => words[prefix + "." + value] ?? String(value);
-
-// Names from elsewhere must not turn the line around them.
-const hidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-const parse = (text) => JSON.parse(text, (_, v) => (typeof v === "string" ? v.replace(hidden, "\ufffd") : v));
-
-function h(tag, attributes, ...children) {
-  const e = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes ?? {})) if (value !== null && value !== undefined && value !== false) e.setAttribute(name, value === true ? "" : value);
-  e.append(...children.filter((c) => c !== null && c !== undefined && c !== false));
-  return e;
-}
-const say = (text) => { $("say").textContent = text; };
+import { $, h, lang, parse, post, say, span, t, tx, words } from "./base.js";
+import { draw as drawFingers } from "./fingers.js";
 
 // What is pressed is 15 mm: a millimetre of this screen in CSS pixels.
 const inches = Number(document.documentElement.dataset.inches);
@@ -36,33 +13,12 @@ for (const a of document.querySelectorAll(".bar nav a")) if (a.lang === lang) a.
 
 const clockFormat = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const clock = (at) => clockFormat.format(new Date(at));
-function span(s) {
-  if (s < 120) return t("span.s", { n: Math.floor(s) });
-  if (s < 7200) return t("span.m", { n: Math.floor(s / 60) });
-  return t("span.h", { n: Math.floor(s / 3600) });
-}
 const distance = (m) => (m < 950 ? t("distance.m", { n: Math.round(m / 10) * 10 }) : t("distance.km", { n: (m / 1000).toFixed(1) }));
 
 // The state, and when it came by this machine's steady clock.
 
 let state = null, came = 0, selected = null;
 const deviceNow = () => (state?.now ? Date.parse(state.now) + performance.now() - came : null);
-
-async function post(path, body, type = "application/json") {
-  let answer;
-  try {
-    answer = await fetch("/api/" + path, { method: "POST", headers: { "Content-Type": type }, body: type === "application/json" ? JSON.stringify(body ?? {}) : body, signal: AbortSignal.timeout(30_000) });
-  } catch (e) {
-    throw new Error(t("error.device"), { cause: e });
-  }
-  const text = await answer.text();
-  const value = text ? parse(text) : {};
-  if (!answer.ok) {
-    if (value.code === "locked") throw new Error(t("error.locked", { span: span(value.left_s) }));
-    throw new Error(words["error." + value.code] ?? t("error.refused", { detail: value.detail ?? answer.status }));
-  }
-  return value;
-}
 
 function draw() {
   const s = state;
@@ -85,6 +41,7 @@ function draw() {
   $("idle").hidden = !s.duty || tasks.length > 0;
   $("task").hidden = !s.duty || tasks.length === 0;
   drawOff(s);
+  drawFingers(s);
   if (selected) drawTask(tasks.find((x) => x.incident === selected), tasks);
   drawSheet();
 }
