@@ -80,7 +80,15 @@ func (t *tx) assignUnit(r *record, u *incident.Unit) error {
 		note = now
 	}
 	a := assignment(&r.Incident, 1, state, note, u.At.UnixMilli())
-	what := sha256.Sum256(fmt.Appendf(nil, "%+v %+v %+v", *a, a.Place, a.Pressed))
+	flat, place, pressed := *a, wire.Place{}, wire.PressTime{} // no pointers: what they point to counts
+	if flat.Place != nil {
+		place = *flat.Place
+	}
+	if flat.Pressed != nil {
+		pressed = *flat.Pressed
+	}
+	flat.Place, flat.Pressed = nil, nil
+	what := sha256.Sum256(fmt.Appendf(nil, "%+v %+v %+v", flat, place, pressed))
 	if string(said) == string(what[:]) {
 		return nil
 	}
