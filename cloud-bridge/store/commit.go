@@ -357,6 +357,8 @@ func alarmOf(b wire.Body) any {
 		return b.Alarm[:]
 	case *wire.NoticeShown:
 		return b.Alarm[:]
+	case *wire.Sounded:
+		return b.Alarm[:]
 	}
 	return nil
 }

@@ -248,7 +248,36 @@ func (t *tx) early(d *device, r *record) error {
 			}
 		}
 	}
-	return nil
+	return t.earlySounds(r)
+}
+
+// earlySounds applies what other boxes said of having sounded for an alarm,
+// before it came itself.
+func (t *tx) earlySounds(r *record) error {
+	var found []Arrival
+	var events []int64
+	err := t.rows(`SELECT event, message, received_at FROM events WHERE type = 26 AND alarm = ? ORDER BY event`,
+		[]any{r.key.alarm[:]}, func(scan func(...any) error) (bool, error) {
+			var msg []byte
+			var event, at int64
+			if err := scan(&event, &msg, &at); err != nil {
+				return false, err
+			}
+			e, err := wire.Peek(msg)
+			found, events = append(found, Arrival{e, msg, time.UnixMilli(at).UTC()}), append(events, event)
+			return true, err
+		})
+	for i := range found {
+		b, ok := found[i].Event.Body.(*wire.Sounded)
+		if err != nil || !ok || b.Device != r.Device {
+			continue
+		}
+		var d *device
+		if d, err = t.device(found[i].Event.Device); err == nil {
+			err = t.sounded(&found[i], d, b, events[i])
+		}
+	}
+	return err
 }
 
 // noted brings what a device reports of an alarm into its incident, if there
