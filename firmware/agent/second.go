@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/modem"
 	"github.com/fengsui/fengsui/firmware/spool"
@@ -200,13 +201,20 @@ const (
 )
 
 // newModem makes the driver; ctx is Run's.
-func (a *Agent) newModem(ctx context.Context) *modem.Modem {
-	refused := filepath.Join(a.cfg.Data, "sim-pin-refused") // so that no restart gives a wrong PIN again
-	sum := sha256.Sum256([]byte(a.cfg.Modem.PIN))
-	mark, pin := hex.EncodeToString(sum[:]), a.cfg.Modem.PIN
-	if b, err := os.ReadFile(refused); err == nil && strings.TrimSpace(string(b)) == mark {
+// SIMPIN returns the PIN to give to a device's SIM, "" when it was refused before,
+// and what to call when it is: no restart gives a wrong PIN again.
+func SIMPIN(cfg *config.Config) (pin string, refused func() error) {
+	path := filepath.Join(cfg.Data, "sim-pin-refused")
+	sum := sha256.Sum256([]byte(cfg.Modem.PIN))
+	mark, pin := hex.EncodeToString(sum[:]), cfg.Modem.PIN
+	if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) == mark {
 		pin = ""
 	}
+	return pin, func() error { return os.WriteFile(path, []byte(mark+"\n"), 0o600) }
+}
+
+func (a *Agent) newModem(ctx context.Context) *modem.Modem {
+	pin, refused := SIMPIN(a.cfg)
 	return modem.New(modem.Options{
 		PIN: pin, Log: a.log,
 		OnState: func(st modem.State) { a.post(ctx, a.other, func() { a.modemState(&st) }) },
@@ -220,7 +228,7 @@ func (a *Agent) newModem(ctx context.Context) *modem.Modem {
 			return true
 		},
 		OnPINRefused: func() {
-			if err := os.WriteFile(refused, []byte(mark+"\n"), 0o600); err != nil {
+			if err := refused(); err != nil {
 				a.log.Error("that the SIM refused its PIN is not kept", "err", err)
 			}
 		},

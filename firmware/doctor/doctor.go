@@ -224,6 +224,7 @@ func (s *session) checks() (out []check) {
 		gps = 5 * time.Minute // a cold start under a poor sky
 	}
 	add("gps", gps, func(ctx context.Context, s *session) outcome { return s.gps(ctx) })
+	add("modem", modemWithin, func(ctx context.Context, s *session) outcome { return s.modem(ctx) })
 	if s.Bare {
 		add("centre", time.Second, func(context.Context, *session) outcome { return found(Absent, "no_centre") })
 	} else {

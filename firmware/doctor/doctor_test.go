@@ -31,6 +31,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/fingerprint/fingerprinttest"
 	"github.com/fengsui/fengsui/firmware/gps/gpstest"
 	"github.com/fengsui/fengsui/firmware/internal/hw"
+	"github.com/fengsui/fengsui/firmware/modem/modemtest"
 	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -46,6 +47,7 @@ type box struct {
 	dead   map[string]bool // outputs that cannot be driven
 	broken map[string]bool // what a person does not see or do
 	sensor *fingerprinttest.Sensor
+	phone  *modemtest.Modem
 	sky    func(time.Time) string // what the receiver says
 	loop   button.LoopState
 	link   bool // of the broker
@@ -72,6 +74,7 @@ lamps: {red: {line: R}, amber: {line: Y}, green: {line: G}}
 siren: {line: S}
 gps: {port: none}
 fingerprint: {port: other, officers: {3: P-1001}, own_password: false}
+modem: {port: third, centre: ["+8613800000000"]}
 spool: {limit_mib: 4}
 `, dir, centreKey.Public())))
 	if err != nil {
@@ -80,7 +83,7 @@ spool: {limit_mib: 4}
 	b := &box{
 		t: t, link: true, pins: make(map[string]*gpiotest.Pin), gone: make(map[string]bool), dead: make(map[string]bool), broken: make(map[string]bool),
 		sensor: fingerprinttest.New(fingerprinttest.Options{Slots: []int{3}}), loop: button.LoopNormal,
-		answers: make(chan doctor.Answer, 8),
+		answers: make(chan doctor.Answer, 8), phone: modemtest.New("+8613900000000", modemtest.NewNetwork()),
 		sky: func(at time.Time) string {
 			return gpstest.Sentences(at.Truncate(10*time.Millisecond), gpstest.Point{Lat: 30, Lon: 103}, 0, 0)
 		},
@@ -163,6 +166,11 @@ func (b *box) open(p *agent.Ports) {
 				}
 			}
 		}()
+		return near, nil
+	}
+	p.Modem = func(context.Context) (io.ReadWriteCloser, error) {
+		near, far := net.Pipe()
+		go func() { _ = b.phone.Serve(far) }()
 		return near, nil
 	}
 	p.Fingerprint = func(ctx context.Context, _ int) (io.ReadWriteCloser, error) {
@@ -324,7 +332,7 @@ func TestAGoodBox(t *testing.T) {
 		want := map[string]string{
 			"storage": "disk_good", "key": "key_good", "spool": "spool_good", "temperature": "no_thermometer", "supply": "supply_untold",
 			"button:panic": "button_pressed", "button:fire": "button_pressed", "input:tamper": "input_rests", "lamp:red": "seen", "lamp:amber": "seen", "lamp:green": "seen",
-			"siren": "seen", "voice": "not_configured", "fingerprint": "finger_known", "gps": "gps_fix", "server:centre:1883": "server_reached",
+			"siren": "seen", "voice": "not_configured", "fingerprint": "finger_known", "gps": "gps_fix", "modem": "signal_good", "server:centre:1883": "server_reached",
 			"centre": "centre_answers", "test_alarm": "alarm_acknowledged", "clock": "clock_good",
 		}
 		if !maps.Equal(ids, want) {
@@ -419,6 +427,9 @@ func TestEachPartBroken(t *testing.T) {
 		"no sky":             {with(gpstest.NoFix), []string{"gps gps_no_fix"}},
 		"no antenna":         {with(func(at time.Time) string { return gpstest.Antenna("OPEN") + gpstest.NoFix(at) }), []string{"gps antenna_open"}},
 		"a wet antenna":      {with(func(at time.Time) string { return gpstest.Antenna("SHORT") + gpstest.NoFix(at) }), []string{"gps antenna_short"}},
+		"no SIM":             {func(b *box) { b.phone.Set(modemtest.Faults{SIM: "absent"}) }, []string{"modem sim_bad"}},
+		"a mute modem":       {func(b *box) { b.phone.Set(modemtest.Faults{Mute: true}) }, []string{"modem modem_lost"}},
+		"no network":         {func(b *box) { b.phone.Set(modemtest.Faults{NoNetwork: true}) }, []string{"modem no_network"}},
 		"no broker":          {func(b *box) { b.link = false }, []string{"server:centre:1883 server_unreached", "centre not_possible", "test_alarm not_possible"}},
 		"a stranger there":   {func(b *box) { b.mute = true }, []string{"centre centre_silent", "test_alarm not_possible"}},
 		"a centre that lost": {func(b *box) { b.deaf = true }, []string{"test_alarm alarm_unacknowledged"}},
