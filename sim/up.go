@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	_ "embed" // the demonstration's plan
 	"errors"
 	"flag"
 	"fmt"
@@ -98,6 +99,9 @@ func up(ctx context.Context, version string, args []string, std streams) (err er
 	if ctx.Err() != nil {
 		return nil
 	}
+	if err == nil && file == "" {
+		err = demoPlan(ctx, d)
+	}
 	if err != nil {
 		fmt.Fprintf(std.err, "sim: %v\n", err)
 	}
@@ -107,7 +111,7 @@ func up(ctx context.Context, version string, args []string, std streams) (err er
 		fmt.Fprint(std.err, " (removed at the end)")
 	}
 	fmt.Fprintf(std.err, "\nPress a button: curl -X POST %s/devices/%s\nCtrl-C ends everything.\n", url, example(devices))
-	fmt.Fprintf(std.out, "sign in: name=%s password=%s\n", name, password)
+	fmt.Fprintf(std.err, "sign in: name=%s password=%s\n", name, password)
 	fmt.Fprintf(std.out, "ready desk=%s sim=%s\n", d.Centre.URL(), url)
 	select {
 	case <-ctx.Done():
@@ -136,6 +140,23 @@ func addBoard(devices map[string]scenario.Device) error {
 		Buttons: map[string]scenario.Button{"panic": {Kind: "panic"}, "fire": {Kind: "fire"}, "medical": {Kind: "medical"}},
 	}
 	return nil
+}
+
+//go:embed grid.geojson
+var demoGrid []byte
+
+//go:embed roster.yaml
+var demoRoster []byte
+
+// demoPlan gives the demonstration its cells, a plan of duty and ten households
+// that sound for one another.
+func demoPlan(ctx context.Context, d *district.District) error {
+	const group = `{"name": "石桥十户", "automatic": true, "sounds_s": 60, "devices": ["box-01", "box-02", "box-03"]}`
+	return errors.Join(
+		d.Desk.Load(ctx, scenario.DefaultBy, "/grid", "application/geo+json", demoGrid),
+		d.Desk.Load(ctx, scenario.DefaultBy, "/roster", "application/yaml", demoRoster),
+		d.Desk.Load(ctx, scenario.DefaultBy, "/groups/shiqiao", "application/json", []byte(group)),
+	)
 }
 
 // demoAccount makes the admin who signs in at the desk, by the centre's own command, with a

@@ -49,6 +49,7 @@ const usage = `usage: cloud-bridge COMMAND
       --ack-within LIMIT      an alarm goes to the next tier when nobody took it (15s),
       --dispatch-within LIMIT   no unit was sent (1m),
       --arrive-within LIMIT     or none is there (1=15m,2=20m): a duration, or by priority
+      --zone NAME             the district's time zone, in which its pages show times (Asia/Shanghai)
       --fix-limit DURATION    a unit whose fix is older is not offered as near (2m)
   key --data DIR            print the centre's public key, made at the first call
   device add --data DIR --id ID --kind alarm-box|patrol-car|patrol-motorcycle --key HEX

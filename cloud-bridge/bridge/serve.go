@@ -43,6 +43,7 @@ type options struct {
 	sms                                                  smsOptions
 	policy                                               incident.Policy
 	fixLimit                                             time.Duration
+	zone                                                 *time.Location // the district\'s; nil: Asia/Shanghai
 }
 
 func serveOptions(args []string) (options, error) {
@@ -70,6 +71,12 @@ func serveOptions(args []string) (options, error) {
 		f.Func("dispatch-within", "", target(o.policy, func(t *incident.Targets) *time.Duration { return &t.Dispatch }))
 		f.Func("arrive-within", "", target(o.policy, func(t *incident.Targets) *time.Duration { return &t.Arrive }))
 		f.DurationVar(&o.fixLimit, "fix-limit", 2*time.Minute, "")
+		f.Func("zone", "", func(name string) (err error) {
+			if o.zone, err = time.LoadLocation(name); err != nil || name == "" || name == "Local" {
+				return errors.New("want a time zone such as Asia/Shanghai")
+			}
+			return nil
+		})
 	})
 	if err == nil {
 		err = o.sms.validate()
@@ -150,7 +157,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 		return err
 	}
 	desk, err := console.New(console.Options{
-		Store: st, Accounts: accounts, OIDC: provider, Proxies: o.proxies, SMS: hook, Version: o.version, MapStyle: o.mapStyle, Log: log,
+		Store: st, Accounts: accounts, OIDC: provider, Proxies: o.proxies, SMS: hook, Version: o.version, Zone: o.zone, MapStyle: o.mapStyle, Log: log,
 		Key: key, Policy: o.policy, FixLimit: o.fixLimit, Grid: st,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 		Ready: func(ctx context.Context) error {

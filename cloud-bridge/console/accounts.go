@@ -442,7 +442,7 @@ func (c *Console) getAccountPage(w http.ResponseWriter, r *http.Request) {
 	d := accountPage{Assets: c.assets.root, Roles: account.Roles(), Admin: actor.Role == account.Admin && actor.Scope.Whole()}
 	d.Lang, d.Languages = c.language(w, r)
 	// encoding/json escapes <, > and &, so the block cannot end early.
-	start, err := json.Marshal(boot{Lang: d.Lang, Messages: c.catalogues[d.Lang], Assets: c.assets.root, Version: c.options.Version, Time: Time{time.Now()}, Me: viewMe(actor)})
+	start, err := json.Marshal(boot{Lang: d.Lang, Messages: c.catalogues[d.Lang], Assets: c.assets.root, Zone: c.options.Zone.String(), Version: c.options.Version, Time: Time{time.Now()}, Me: viewMe(actor)})
 	if err != nil {
 		c.internal(w, r, err)
 		return

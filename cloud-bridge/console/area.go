@@ -190,10 +190,10 @@ func (c *Console) getGrid(r *http.Request, w http.ResponseWriter) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d == nil {
-		return nil, problemf(http.StatusNotFound, "no grid was loaded")
-	}
 	w.Header().Set("Content-Type", "application/geo+json")
+	if d == nil {
+		return json.RawMessage(`{"type":"FeatureCollection","features":[]}`), nil
+	}
 	return json.RawMessage(d.Body), nil
 }
 

@@ -41,6 +41,7 @@ type Options struct {
 	Metrics  http.Handler                // answers /metrics; nil: there are none
 	SMS      http.Handler                // takes a gateway's SMS, which it signs itself; nil: there is no gateway
 	Ready    func(context.Context) error // why events cannot be stored now; nil: always ready
+	Zone     *time.Location              // the district's, in which its pages show times; nil: Asia/Shanghai
 	MapStyle string                      // http(s) URL of a MapLibre style; empty: the built-in backdrop
 	Version  string                      // of the program; open pages load themselves anew when it changes
 	Key      ed25519.PrivateKey          // the centre's: signs exports; nil: there are none
@@ -57,6 +58,8 @@ type Console struct {
 	pages      map[string]*template.Template
 	signin     map[string]*template.Template
 	account    map[string]*template.Template
+	duty       map[string]*template.Template
+	stats      map[string]*template.Template
 	assets     *assets
 	policy     string
 	mux        *http.ServeMux
@@ -79,13 +82,18 @@ func New(options Options) (*Console, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	var err error
 	if c.options.Policy == nil {
 		c.options.Policy = incident.DefaultPolicy()
+	}
+	if c.options.Zone == nil {
+		if c.options.Zone, err = time.LoadLocation("Asia/Shanghai"); err != nil {
+			return nil, fmt.Errorf("console: %w", err)
+		}
 	}
 	if c.options.FixLimit == 0 {
 		c.options.FixLimit = 2 * time.Minute
 	}
-	var err error
 	if c.policy, err = contentPolicy(options.MapStyle); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
@@ -95,7 +103,7 @@ func New(options Options) (*Console, error) {
 	for _, page := range []struct {
 		into   *map[string]*template.Template
 		source string
-	}{{&c.pages, pageSource}, {&c.signin, signinSource}, {&c.account, accountSource}} {
+	}{{&c.pages, pageSource}, {&c.signin, signinSource}, {&c.account, accountSource}, {&c.duty, barSource + dutySource}, {&c.stats, barSource + statsSource}} {
 		if *page.into, err = loadPages(c.catalogues, page.source); err != nil {
 			return nil, fmt.Errorf("console: %w", err)
 		}
@@ -203,6 +211,8 @@ func (c *Console) routes() *http.ServeMux {
 	}
 	mux.HandleFunc("GET /assets/{hash}/{path...}", c.serveAsset)
 	mux.HandleFunc("GET /{$}", c.servePage)
+	mux.HandleFunc("GET /duty", func(w http.ResponseWriter, r *http.Request) { c.serveOf(w, r, "duty", c.duty) })
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, r *http.Request) { c.serveOf(w, r, "stats", c.stats) })
 	return mux
 }
 

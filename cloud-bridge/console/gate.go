@@ -29,6 +29,8 @@ type rule struct {
 var rules = map[string]rule{
 	"GET /{$}":                     {least: account.Viewer, page: true},
 	"GET /account":                 {least: account.Viewer, page: true},
+	"GET /duty":                    {least: account.Viewer, page: true},
+	"GET /stats":                   {least: account.Viewer, page: true},
 	"GET /assets/{hash}/{path...}": {},
 	"GET /healthz":                 {},
 	"GET /readyz":                  {},

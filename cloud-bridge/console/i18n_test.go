@@ -11,8 +11,12 @@ import (
 	"testing"
 
 	"github.com/fengsui/fengsui/cloud-bridge/account"
+	"github.com/fengsui/fengsui/cloud-bridge/grid"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/cloud-bridge/roster"
+	"github.com/fengsui/fengsui/cloud-bridge/stats"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/cloud-bridge/units"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -62,8 +66,30 @@ func valued() map[string][]string {
 		"group":    {string(incident.Open), string(incident.Acknowledged), string(incident.Dispatched), string(incident.Closed)},
 		"heard":    {"ok", "late", "silent", "unsure"},
 		"fix":      {"live", "recent", "old"},
-		"unit.fix": {"live", "recent", "old"},
+		"unit.fix": {"live", "old"},
 		"fault":    nil, // open-ended: a code without a message shows itself
+	}
+	for step := range strings.SplitSeq("take_over add_unit en_route on_scene checked note resume suspend return cancel sound hush", " ") {
+		v["step"] = append(v["step"], step) // as steps.js lists them
+	}
+	v["step.need"] = []string{"note", "reason"}
+	v["stats.plot"] = []string{"acknowledge", "dispatch", "arrive"}
+	v["sound_why"] = []string{"no_siren", "expired", "own_alarm"} // open-ended, as faults
+	v["screen"] = []string{incident.ScreenDesk, incident.ScreenUnit, incident.ScreenDevice, incident.ScreenCommand, incident.ScreenCentre}
+	v["tier"] = []string{string(grid.Cell)}
+	v["visit"] = []string{roster.Kept, roster.Late, roster.Missed, roster.Due}
+	v["sent_state"] = []string{
+		string(incident.UnitSent), string(incident.UnitShown), string(incident.UnitAccepted), string(incident.UnitEnRoute),
+		string(incident.UnitOnScene), string(incident.UnitChecked), string(incident.UnitRefused), string(incident.UnitWithdrawn),
+	}
+	for _, s := range units.States() {
+		v["unit_state"] = append(v["unit_state"], string(s))
+	}
+	for _, tier := range incident.Tiers() {
+		v["tier"] = append(v["tier"], string(tier))
+	}
+	for _, c := range stats.Classes() {
+		v["class"] = append(v["class"], string(c))
 	}
 	for _, s := range incident.States() {
 		v["state"] = append(v["state"], string(s))
@@ -94,7 +120,7 @@ func used(t *testing.T) map[string]string {
 	}
 	plain := regexp.MustCompile(`\bt\("([^"]+)"|\bnote\("([^"]+)"|\bt "([^"]+)"|\btell\("([^"]+)"|ticking\([^"\n]*(?:\([^"\n]*\)[^"\n]*)*, "([a-z_.]+)"`)
 	dynamic := regexp.MustCompile(`tx\("([^"]+)"|"([a-z_]+(?:\.[a-z]+)?)[._]" \+ [a-zA-Z.]+\)|printf "([a-z]+)\.%s"`)
-	for _, file := range append(files, "page.html", "signin.html", "account.html", "signin.go") {
+	for _, file := range append(files, "page.html", "signin.html", "account.html", "signin.go", "bar.html", "duty.html", "stats.html") {
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +148,7 @@ func used(t *testing.T) map[string]string {
 			}
 			for _, value := range values {
 				separator := "."
-				if prefix == "unit.fix" {
+				if prefix == "unit.fix" || prefix == "step.need" || prefix == "stats.plot" {
 					separator = "_"
 				}
 				used[prefix+separator+value] = file

@@ -22,6 +22,16 @@ import (
 //go:embed page.html
 var pageSource string
 
+// The pages beside the desk share their bar.
+var (
+	//go:embed bar.html
+	barSource string
+	//go:embed duty.html
+	dutySource string
+	//go:embed stats.html
+	statsSource string
+)
+
 //go:embed static
 var staticFiles embed.FS
 
@@ -140,6 +150,7 @@ type boot struct {
 	Version  string    `json:"version"`
 	Time     Time      `json:"time"`
 	Me       *Me       `json:"me"`
+	Zone     string    `json:"zone"` // the district's
 }
 
 type pageData struct {
@@ -149,6 +160,7 @@ type pageData struct {
 	Codes        []incident.Code
 	Languages    []pageLanguage
 	Me           *Me
+	Page         string // "desk", "duty" or "stats"
 }
 
 type pageLanguage struct {
@@ -170,20 +182,23 @@ func loadPages(catalogues map[string]catalogue, source string) (map[string]*temp
 	return pages, nil
 }
 
-func (c *Console) servePage(w http.ResponseWriter, r *http.Request) {
+func (c *Console) servePage(w http.ResponseWriter, r *http.Request) { c.serveOf(w, r, "desk", c.pages) }
+
+// serveOf answers with a page in the reader's language.
+func (c *Console) serveOf(w http.ResponseWriter, r *http.Request, name string, pages map[string]*template.Template) {
 	me := viewMe(actorOf(r.Context()))
 	lang, list := c.language(w, r)
 	// encoding/json escapes <, > and &, so the block cannot end early.
 	start, err := json.Marshal(boot{
-		Lang: lang, Messages: c.catalogues[lang], Assets: c.assets.root, Me: me,
+		Lang: lang, Messages: c.catalogues[lang], Assets: c.assets.root, Me: me, Zone: c.options.Zone.String(),
 		MapBuilt: c.assets.built, MapStyle: c.options.MapStyle, Version: c.options.Version, Time: Time{time.Now()},
 	})
 	if err != nil {
 		c.internal(w, r, err)
 		return
 	}
-	data := pageData{Lang: lang, Assets: c.assets.root, MapBuilt: c.assets.built, Boot: template.JS(start), Codes: incident.Codes(), Languages: list, Me: me}
-	c.show(w, r, c.pages[lang], lang, http.StatusOK, data)
+	data := pageData{Lang: lang, Assets: c.assets.root, MapBuilt: c.assets.built, Boot: template.JS(start), Codes: incident.Codes(), Languages: list, Me: me, Page: name}
+	c.show(w, r, pages[lang], lang, http.StatusOK, data)
 }
 
 // contentPolicy is the page's content security policy (CSP level 3): our own files and

@@ -35,7 +35,7 @@ func (c *Console) getRoster(r *http.Request, _ http.ResponseWriter) (any, error)
 		return nil, err
 	}
 	if d == nil {
-		return nil, problemf(http.StatusNotFound, "no roster was loaded")
+		return Roster{}, nil
 	}
 	return Roster{d.Rev, Time{d.At}, d.By, string(d.Body)}, nil
 }

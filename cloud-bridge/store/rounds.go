@@ -103,8 +103,12 @@ const lookBack = 24 * time.Hour
 // Rounds returns the visits whose time ended at from ≤ time < to, and what
 // became of each.
 func (s *Store) Rounds(ctx context.Context, from, to time.Time) ([]roster.Judgement, error) {
-	r, _, err := s.Roster(ctx)
+	r, d, err := s.Roster(ctx)
 	if err != nil || r == nil {
+		return nil, err
+	}
+	noted, err := s.notedMissed(ctx, from.Add(-lookBack))
+	if err != nil {
 		return nil, err
 	}
 	visits := r.Visits(from, to)
@@ -123,8 +127,31 @@ func (s *Store) Rounds(ctx context.Context, from, to time.Time) ([]roster.Judgem
 		passed = append(passed, roster.CheckIn{Point: c.Device, At: c.At, Officer: c.Officer})
 	}
 	return slices.DeleteFunc(roster.Judge(all, passed, s.now()), func(j roster.Judgement) bool {
-		return j.Until.Before(from) || !j.Until.Before(to)
+		// Nobody missed what was not asked: before this plan was loaded only that
+		// counts as missed which was noted then.
+		return j.Until.Before(from) || !j.Until.Before(to) || j.State == roster.Missed && j.Due.Before(d.At) && !noted[missedKey(&j)]
 	}), nil
+}
+
+func missedKey(j *roster.Judgement) string {
+	return fmt.Sprint(j.Round, "\n", j.Due.UnixMilli(), "\n", j.Point)
+}
+
+// notedMissed are the visits due since a time that were noted as missed.
+func (s *Store) notedMissed(ctx context.Context, since time.Time) (map[string]bool, error) {
+	rows, err := s.query(ctx, `SELECT round, due, point FROM missed WHERE due >= ?`, since.UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+	have := make(map[string]bool)
+	return have, each(rows, func(scan func(...any) error) (bool, error) {
+		var j roster.Judgement
+		var due int64
+		err := scan(&j.Round, &due, &j.Point)
+		j.Due = time.UnixMilli(due)
+		have[missedKey(&j)] = true
+		return true, err
+	})
 }
 
 // MissedRounds notes the visits that were missed and not noted yet, and
@@ -147,23 +174,11 @@ func (s *Store) MissedRounds(ctx context.Context) (next time.Time, err error) {
 		return next, err
 	}
 	judged = slices.DeleteFunc(judged, func(j roster.Judgement) bool { return j.State != roster.Missed })
-	have := make(map[string]bool)
-	rows, err := s.query(ctx, `SELECT round, due, point FROM missed WHERE due >= ?`, from.Add(-lookBack).UnixMilli())
+	have, err := s.notedMissed(ctx, from.Add(-lookBack))
 	if err != nil {
 		return next, err
 	}
-	if err := each(rows, func(scan func(...any) error) (bool, error) {
-		var round, point string
-		var due int64
-		err := scan(&round, &due, &point)
-		have[fmt.Sprint(round, "\n", due, "\n", point)] = true
-		return true, err
-	}); err != nil {
-		return next, err
-	}
-	judged = slices.DeleteFunc(judged, func(j roster.Judgement) bool {
-		return have[fmt.Sprint(j.Round, "\n", j.Due.UnixMilli(), "\n", j.Point)]
-	})
+	judged = slices.DeleteFunc(judged, func(j roster.Judgement) bool { return have[missedKey(&j)] })
 	if len(judged) == 0 {
 		return next, nil
 	}

@@ -213,6 +213,29 @@ func (c *Client) step(ctx context.Context, id, verb string, body map[string]stri
 	return c.do(ctx, body["by"], http.MethodPost, "/incidents/"+url.PathEscape(id)+"/"+verb, body, &i)
 }
 
+// Load puts a document into its place: a path such as /grid, its media type and
+// its bytes.
+func (c *Client) Load(ctx context.Context, by, path, media string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base+"/api/v1"+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("desk: %w", err)
+	}
+	req.Header.Set("Content-Type", media)
+	if err := c.as(req, by); err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		detail, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // the status says enough
+		return fmt.Errorf("%w: PUT %s: %s: %s", ErrAnswer, path, resp.Status, detail)
+	}
+	return nil
+}
+
 // Events returns the events of a device that come after a cursor ("" for all),
 // at most 1000, and the next cursor.
 func (c *Client) Events(ctx context.Context, device, after string) ([]Event, string, error) {

@@ -48,12 +48,17 @@ export const get = (path) => request(path, {});
 export const post = (path, body) =>
   request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
+export const put = (path, body, type) => request(path, { method: "PUT", headers: { "Content-Type": type }, body });
+
+export const remove = (path) => request(path, { method: "DELETE" });
+
 // The centre beats every 5 s; a link that says nothing for longer than this is dead,
 // whatever the socket believes.
 const silence = 12_000;
 
 // follow keeps the stream open for ever. It calls on.hello at each (re)connect,
-// on.storage(state) after it and when that changes, on.change(kind, object) for each change, and on.lost(since) once when the link is
+// on.storage(state) after it and when that changes, on.change(kind, object) for each change,
+// on.moves(moves) for what devices have said, once a second, and on.lost(since) once when the link is
 // lost, with the last moment (by this machine's clock) at which all was known.
 export function follow(on) {
   let source, heard, watch, lost = false, attempt = 0;
@@ -77,7 +82,7 @@ export function follow(on) {
 
   function open() {
     const opened = Date.now();
-    source = new EventSource(base + "/stream");
+    source = new EventSource(base + "/stream?devices=compact");
     source.addEventListener("hello", (e) => {
       alive();
       attempt = 0;
@@ -94,7 +99,11 @@ export function follow(on) {
       alive();
       on.storage(parse(e.data));
     });
-    for (const kind of ["incident", "device", "refused"]) {
+    source.addEventListener("moves", (e) => {
+      alive();
+      on.moves(parse(e.data));
+    });
+    for (const kind of ["incident", "device", "refused", "unit", "grid", "group", "drill", "roster", "round"]) {
       source.addEventListener(kind, (e) => {
         alive();
         on.change(kind, parse(e.data));

@@ -7,10 +7,11 @@ import { $, typing } from "./dom.js";
 import * as filter from "./filter.js";
 import * as gaps from "./gaps.js";
 import * as map from "./map.js";
-import { devices, found, group, incidents, place, putDevice, putIncident, states } from "./model.js";
+import { devices, found, group, incidents, move, place, putDevice, putIncident, states } from "./model.js";
 import * as queue from "./queue.js";
 import * as sound from "./sound.js";
-import { boot, clock, now, setCentreClock, span, t, tickAll, tx } from "./text.js";
+import * as steps from "./steps.js";
+import { areas, boot, clock, now, setCentreClock, span, t, tickAll, tx } from "./text.js";
 
 let selected = null; // an incident's id
 let device = null; // or a device's
@@ -90,7 +91,7 @@ function ring() {
   const open = group("open").filter((i) => !found(i)); // What the centre found itself is seen, and does not ring.
   if (!open.length || Date.now() - lastRing < 5000) return;
   lastRing = Date.now();
-  sound.ring(open.every((i) => i.drill));
+  sound.ring(open.every((i) => i.drill), Math.max(...open.map((i) => i.level ?? 0)));
 }
 
 function arrived(incident) {
@@ -169,6 +170,7 @@ async function fetchAll() {
   const mine = [];
   waiting = mine;
   try {
+    fetchGrid();
     const [open, closed, all, refused] = await Promise.all([
       get("/incidents?state=open,acknowledged,dispatched,en_route,on_scene,checked,suspended&limit=1000"),
       get("/incidents?state=closed&limit=20"),
@@ -203,6 +205,57 @@ async function fetchAll() {
   }
 }
 
+// A device whose faults or queue have changed is fetched as a whole, soon and in turn.
+const stale = new Set();
+let fetching = false;
+async function fetchStale() {
+  if (fetching) return;
+  fetching = true;
+  try {
+    while (stale.size) {
+      const id = stale.values().next().value;
+      stale.delete(id);
+      try {
+        putDevice(await get("/devices/" + encodeURIComponent(id)));
+        changedLater();
+      } catch (e) {
+        if (!(e instanceof Refusal)) throw e;
+        // The next move will ask again.
+      }
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  } finally {
+    fetching = false;
+  }
+}
+
+function moved({ at, moves }) {
+  const when = Date.parse(at);
+  for (const row of moves) {
+    if (!move(when, row)) stale.add(row[0]);
+    if (row[0] === device) {
+      stale.add(device);
+      gaps.changed(device);
+    }
+  }
+  fetchStale();
+  changedLater();
+}
+
+// The grid: names of areas, their borders on the map, and what can be filtered by.
+async function fetchGrid() {
+  try {
+    const grid = await get("/grid");
+    areas.clear();
+    for (const f of grid.features) areas.set(f.properties.id, f.properties);
+    filter.options("tier", grid.features.filter((f) => f.properties.level !== "cell").map((f) => [f.properties.id, f.properties.name ?? f.properties.id]));
+    map.grid(grid);
+    changed();
+  } catch (e) {
+    if (!(e instanceof Refusal)) throw e; // the next hello asks again
+  }
+}
+
 function chooseFirst() {
   const report = /^#device=([a-z0-9-]+)$/.exec(location.hash)?.[1];
   if (report && devices.has(report)) {
@@ -220,7 +273,10 @@ function chooseFirst() {
 }
 
 function take(kind, object) {
-  if (kind === "device") {
+  if (kind === "moves") moved(object);
+  else if (kind === "grid") fetchGrid();
+  else if (["unit", "group", "drill", "roster", "round"].includes(kind)) return; // other pages show these
+  else if (kind === "device") {
     putDevice(object);
     gaps.changed(object.id);
     changedLater();
@@ -241,6 +297,10 @@ follow({
     storage = state;
     drawStorage();
     title();
+  },
+  moves(all) {
+    if (waiting) waiting.push(["moves", all]);
+    else moved(all);
   },
   change(kind, object) {
     if (waiting) waiting.push([kind, object]);
@@ -272,7 +332,8 @@ document.addEventListener("keydown", (e) => {
   };
   const keys = {
     j: () => move(1), k: () => move(-1), "/": () => $("filter-q").focus(), m: () => map.focus(),
-    a: () => detail.press("acknowledge"), d: () => detail.press("dispatch"), c: () => detail.press("close"),
+    a: () => detail.press("acknowledge"), d: () => detail.press("dispatch"), c: () => detail.press("close"), p: () => print(),
+    ...Object.fromEntries(Object.entries(steps.keys).map(([key, step]) => [key, () => detail.press(step)])),
   };
   const act = keys[e.key.toLowerCase()];
   if (act) {

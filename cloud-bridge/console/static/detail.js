@@ -2,9 +2,10 @@
 
 import { Refusal, get, post } from "./api.js";
 import { $, h, keyed } from "./dom.js";
-import { devices, found, incidents, mark, pressKnown, roughly, putIncident, sensed, since, units } from "./model.js";
+import { devices, found, incidents, mark, pressKnown, roughly, putIncident, sensed, since } from "./model.js";
 import { age, badges, name, where } from "./queue.js";
-import { boot, clock, distance, span, t, ticking, tx, within } from "./text.js";
+import * as steps from "./steps.js";
+import { areaName, boot, clock, distance, span, t, ticking, tx, within } from "./text.js";
 
 const forms = { dispatch: $("form-dispatch"), close: $("form-close") };
 let shown = null; // the incident's id
@@ -16,7 +17,7 @@ const acts = ["dispatcher", "supervisor", "admin"].includes(boot.me.role);
 // setUp wires the buttons; changed() redraws the page.
 export function setUp(changed) {
   const act = async (verb, body) => {
-    if (busy) return;
+    if (busy) return false;
     const id = shown;
     busy = true;
     fault(null);
@@ -24,15 +25,19 @@ export function setUp(changed) {
     try {
       putIncident(await post(`/incidents/${id}/${verb}`, body));
       if (forms[verb]) fold(null);
+      return true;
     } catch (e) {
       if (!(e instanceof Refusal)) throw e;
       fault(e);
       if (e.status === 409) await refresh(id);
+      return false;
     } finally {
       busy = false;
       changed();
     }
   };
+  steps.setUp(act);
+  $("do-print").addEventListener("click", () => print());
   $("do-acknowledge").addEventListener("click", () => act("acknowledge", {}));
   $("do-dispatch").addEventListener("click", () => fold("dispatch"));
   $("do-close").addEventListener("click", () => fold("close"));
@@ -73,7 +78,7 @@ function fold(which) {
 }
 
 // unfinished says whether a form is open.
-export const unfinished = () => Object.values(forms).some((form) => !form.hidden);
+export const unfinished = () => steps.unfinished() || Object.values(forms).some((form) => !form.hidden);
 
 function fault(error, plain = false) {
   const line = $("act-error");
@@ -81,12 +86,13 @@ function fault(error, plain = false) {
   line.textContent = !error ? "" : plain ? error.message
     : error.status === 0 ? t("error.unreachable")
     : error.problem.cause ? t("error.storage", { cause: tx("storage", error.problem.cause) })
-    : error.status === 409 ? t("error.conflict", { state: tx("state", error.problem.state ?? "") })
+    : error.status === 409 ? error.problem.by ? t("error.taken", { state: tx("state", error.problem.state ?? ""), by: error.problem.by }) : t("error.conflict", { state: tx("state", error.problem.state ?? "") })
     : t("error.refused", { status: error.status, detail: error.message });
 }
 
 // press does what a click on one of the three buttons does, for the keyboard.
 export function press(verb) {
+  if (steps.names.includes(verb)) return steps.press(verb);
   const button = $("do-" + verb);
   if (shown && !button.disabled) button.click();
 }
@@ -104,6 +110,7 @@ export async function refresh(id) {
 function buttons() {
   const i = incidents.get(shown);
   if (!i) return;
+  steps.draw(i, busy);
   if (i.state !== "acknowledged") forms.dispatch.hidden = true;
   if (i.state === "closed") forms.close.hidden = true;
   // The buttons never move: what another desk does must not slide one under a finger
@@ -115,7 +122,7 @@ function buttons() {
   $("do-acknowledge").title = $("do-close").title = acts ? "" : t("act.reads_only");
   $("do-dispatch").title = !acts ? t("act.reads_only") : i.state === "open" ? t("act.first_acknowledge") : "";
   $("do-dispatch").classList.toggle("primary", i.state === "acknowledged");
-  $("do-close").classList.toggle("primary", i.state === "dispatched");
+  $("do-close").classList.toggle("primary", !["open", "acknowledged", "closed"].includes(i.state));
   $("do-dispatch").setAttribute("aria-expanded", !forms.dispatch.hidden);
   $("do-close").setAttribute("aria-expanded", !forms.close.hidden);
 }
@@ -148,6 +155,7 @@ export function draw(id) {
   drawLamp(i);
   drawFacts(i);
   drawTimeline(id);
+  steps.extras(i, mark(i));
   if (!forms.dispatch.hidden) drawUnits(i);
 }
 
@@ -155,15 +163,17 @@ let timeline = { id: null, steps: [] }; // the last one that came
 let asked = ""; // the mark for which it was asked
 
 function drawSteps(i) {
-  const step = (state, title, done, who) =>
+  const step = (state, done, who) =>
     h("li", { class: done ? "done" : "", "aria-current": i.state === state ? "step" : null },
-      h("b", {}, title), h("span", {}, ...(done ? [h("bdi", {}, who), " ", h("time", {}, clock(done))] : ["–"])));
-  const unit = i.dispatched && (devices.get(i.dispatched.unit)?.name || i.dispatched.unit);
+      h("b", {}, tx("state", state)), h("span", {}, ...(done ? [h("bdi", {}, who), " ", h("time", {}, clock(done))] : ["–"])));
+  const unit = (p) => p && (devices.get(p.unit)?.name || p.unit);
   $("detail-steps").replaceChildren(
-    step("open", t("state.open"), i.received_at, ""),
-    step("acknowledged", t("state.acknowledged"), i.acknowledged?.at, i.acknowledged?.by),
-    step("dispatched", t("state.dispatched"), i.dispatched?.at, unit),
-    step("closed", t("state.closed"), i.closed?.at, i.closed && tx("code", i.closed.code)),
+    step("open", i.received_at, ""),
+    step("acknowledged", i.acknowledged?.at, i.acknowledged?.by),
+    step("dispatched", i.dispatched?.at, unit(i.dispatched)),
+    step("on_scene", i.on_scene?.at, unit(i.on_scene)),
+    step("checked", i.checked?.at, unit(i.checked)),
+    step("closed", i.closed?.at, i.closed && tx("code", i.closed.code)),
   );
 }
 
@@ -195,6 +205,9 @@ function drawFacts(i) {
   $("detail-facts").replaceChildren(
     ...fact(t("fact.where"), h("p", {}, h("bdi", {}, where(i)), " ", h("code", {}, i.device)),
       i.position && h("p", { class: "num" }, `${i.position.lat.toFixed(6)}, ${i.position.lon.toFixed(6)}`), (i.device || i.position) && h("p", { class: i.position && i.position.source !== "held" ? "dim" : "doubt" }, place)),
+    ...(i.owner && i.state !== "closed" ? fact(t("fact.owner"), h("p", {}, h("bdi", {}, i.owner))) : []),
+    ...(i.area?.district ? fact(t("fact.area"), h("p", {}, h("bdi", {}, areaName(i.area))), i.level > 0 && h("p", { class: "doubt" }, t("fact.escalated", { tier: tx("tier", i.tier) }))) : []),
+    ...(i.units?.length ? fact(t("fact.units"), ...i.units.map((u) => h("p", {}, h("bdi", {}, devices.get(u.device)?.name || u.unit), " ", h("span", { class: ["refused", "sent"].includes(u.state) ? "doubt" : "dim" }, tx("sent_state", u.state))))) : []),
     ...fact(t("fact.when"), h("p", { class: pressKnown(i) && !told ? "" : "doubt" }, when),
       told && h("p", { class: "dim" }, t("fact.original", { at: clock(told.time), source: tx("source", told.source) })),
       h("p", { class: "dim" }, found(i) ? t("fact.noticed", { at: clock(i.received_at) }) : t("fact.arrived", { at: clock(i.received_at) }), pressKnown(i) && !found(i) ? " · " + t("fact.delay", { span: late < 1000 ? t("span.under") : span(late) }) + (roughly(i) ? ` (± ${within(i.pressed_at.uncertainty_ms)})` : "") : "")),
@@ -209,9 +222,12 @@ function drawFacts(i) {
 function drawTimeline(id) {
   const i = incidents.get(id);
   $("detail-timeline").replaceChildren(...(timeline.id === id ? timeline.steps : []).map((step) =>
-    h("li", {}, h("time", { class: "num" }, clock(step.at)),
+    h("li", {}, h("time", { class: "num" }, clock(step.given_at ?? step.at)),
       h("span", {}, h("b", {}, step.what === "opened" && step.by === "centre" ? t("what.found") : tx("what", step.what)), step.by && step.by !== i.device ? h("bdi", {}, person(step.by)) : null,
-        step.detail ? h("span", { class: "dim", dir: "auto" }, remark(step)) : null))));
+        step.detail ? h("span", { class: "dim", dir: "auto" }, remark(step)) : null,
+        // What a unit said without a link came later than it was given; it stands where it was given.
+        step.given_at && Date.parse(step.at) - Date.parse(step.given_at) > 5000 ? h("span", { class: "doubt" }, t("timeline.came", { at: clock(step.at) })) : null,
+        step.where && !["opened", "pressed"].includes(step.what) ? h("span", { class: "dim from" }, t("timeline.from", { screen: tx("screen", step.screen), where: step.where })) : null))));
 }
 
 // cellular says how a device's modem was last received.
@@ -226,7 +242,7 @@ function remark(step) {
     case "opened": return opened(step.detail);
     case "pressed": case "texted": case "followed": return t("what.press_number", { n: step.detail.replace(/^press /, "") });
     case "shown": return tx("state", step.detail);
-    case "dispatched": return devices.get(step.detail)?.name || step.detail;
+    case "dispatched": case "unit_added": return devices.get(step.detail)?.name || step.detail;
     case "closed": return step.detail.replace(/^[a-z_]+/, (code) => tx("code", code));
     default: return step.detail;
   }
@@ -243,23 +259,36 @@ function opened(detail) {
   return tx("kind", kind) + (said ? ` – ${said}` : "");
 }
 
-// drawUnits lists the cars. A car whose place is old stands last, with no distance: it
-// is never made to look near.
-function drawUnits(i) {
-  const list = units(i);
+// drawUnits lists the units as the centre ranks them: those whose place is known by
+// distance; then those whose place is old, and it is never made to look near; then those
+// that cannot go, and why.
+let ranked = null, asking = 0;
+async function drawUnits(i) {
+  if (Date.now() - asking > 4000) {
+    asking = Date.now();
+    try {
+      ranked = { id: i.id, ...(await get(`/incidents/${encodeURIComponent(i.id)}/units`)) };
+    } catch (e) {
+      if (!(e instanceof Refusal)) throw e;
+      return fault(e);
+    }
+  }
+  if (ranked?.id !== i.id || forms.dispatch.hidden) return;
+  const list = [...ranked.near.map((u) => ["live", u]), ...ranked.stale.map((u) => ["old", u]), ...ranked.not.map((u) => ["none", u])];
   const box = $("units");
-  keyed(box, list.map((u) => u.device.id),
+  keyed(box, list.map(([, u]) => u.device),
     (id) => h("label", {}, h("input", { type: "radio", name: "unit", value: id, onclick: () => { forms.dispatch.elements.other.value = ""; } }), h("span", { class: "unit" })),
     (label, id) => {
-      const u = list.find((x) => x.device.id === id);
-      label.className = "fix-" + u.fix;
-      const at = u.device.last_fix && Date.parse(u.device.last_fix.time);
+      const [how, u] = list.find(([, x]) => x.device === id);
+      label.className = "fix-" + how;
+      label.firstElementChild.disabled = how === "none";
+      const at = u.fix && Date.parse(u.fix.time);
       label.lastElementChild.replaceChildren(
-        h("b", {}, h("bdi", {}, u.device.name || id)),
-        h("span", { class: "dim" }, u.device.officer || t("unit.nobody")),
-        h("span", { class: "far num" }, u.metres === null ? t("unit.no_distance") : distance(u.metres)),
-        h("span", { class: "fix" }, u.fix === "none" ? t("unit.no_fix") : ticking(at, "unit.fix_" + u.fix)),
-        ...(u.busy ? [h("span", { class: "doubt" }, t("unit.busy", { id: u.busy.id }))] : []),
+        h("b", {}, h("bdi", {}, u.name || id)),
+        h("span", { class: "dim" }, h("bdi", {}, u.officer || t("unit.nobody")), " · ", tx("unit_state", u.state), u.incident ? ` #${u.incident}` : ""),
+        h("span", { class: "far num" }, how === "live" && u.distance_m !== undefined ? distance(u.distance_m) : t("unit.no_distance")),
+        h("span", { class: "fix" }, at ? ticking(at, "unit.fix_" + how) : t("unit.no_fix")),
+        ...(u.reason ? [h("span", { class: "doubt", dir: "auto" }, u.reason)] : []),
       );
     });
   if (!list.length) box.replaceChildren(h("p", { class: "dim" }, t("unit.none")));

@@ -2,7 +2,7 @@
 // and survives a reload; ?lang and the rest of the address are left alone.
 
 import { $ } from "./dom.js";
-import { boot, tx } from "./text.js";
+import { areaName, boot, tx } from "./text.js";
 import { found, heardState } from "./model.js";
 
 // The fields, by their names in the address. Empty is all.
@@ -78,9 +78,8 @@ export const active = () => !!(chosen.q || chosen.kind || chosen.drill || chosen
 export function incident(i) {
   if (chosen.kind && !(chosen.kind === "found" ? found(i) : i.kind === chosen.kind)) return false;
   if (chosen.drill && i.drill !== (chosen.drill === "only")) return false;
-  if (chosen.tier && !(i.tiers ?? []).some((tier) => (tier.id ?? tier) === chosen.tier)) return false;
-  return words([i.id, "#" + i.id, i.device, i.device_name, tx("kind", i.kind), i.officer, i.acknowledged?.by, i.dispatched?.unit, i.closed?.note,
-    ...(i.tiers ?? []).map((tier) => tier.name ?? tier)]);
+  if (chosen.tier && !Object.values(i.area ?? {}).includes(chosen.tier)) return false;
+  return words([i.id, "#" + i.id, i.device, i.device_name, tx("kind", i.kind), i.officer, i.acknowledged?.by, i.dispatched?.unit, i.closed?.note, i.owner, areaName(i.area ?? {})]);
 }
 
 // device says whether a device is shown.

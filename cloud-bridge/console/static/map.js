@@ -98,6 +98,9 @@ function addLayers(builtIn) {
     });
   };
   for (const id of ["cars", "incidents", "track"]) map.addSource(id, { type: "geojson", data: collection([]) });
+  map.addSource("grid", { type: "geojson", data: collection([]) });
+  map.addLayer({ id: "grid-ground", type: "fill", source: "grid", filter: ["==", ["get", "level"], "cell"], paint: { "fill-color": colour.box, "fill-opacity": ["case", ["get", "alarmed"], 0.16, 0.03] } });
+  map.addLayer({ id: "grid-lines", type: "line", source: "grid", paint: { "line-color": colour.lineText, "line-width": ["case", ["==", ["get", "level"], "cell"], 0.7, 1.6], "line-opacity": 0.7 } });
   map.addSource("boxes", { type: "geojson", data: collection([]), promoteId: "id" });
   if (builtIn) {
     map.addSource("graticule-text", { type: "geojson", data: collection([]) });
@@ -179,6 +182,7 @@ export function draw(id = selected) {
     alarms.push(point(i.position, { id: i.id, selected: i.id === selected, ink, label: tx("kind", i.kind) }));
   }
   map.getSource("incidents").setData(collection(alarms));
+  drawGrid();
   const cars = [];
   for (const d of devices.values()) if (d.kind !== "alarm-box") cars.push(...car(d, alarmed));
   map.getSource("cars").setData(collection(cars));
@@ -218,6 +222,24 @@ function drawBoxes(alarmed) {
   if (!add.length && !remove.size) return;
   map.getSource("boxes").updateData({ add, remove: [...remove] });
   if (font) map.setLayerZoomRange("box-names", drawn.size > crowd ? crowdZoom : 0, 24);
+}
+
+// grid draws the borders of areas, or none.
+let cells = null, alarmedCells = "";
+export function grid(features) {
+  cells = features;
+  alarmedCells = "?";
+  if (ready) drawGrid();
+}
+
+function drawGrid() {
+  const alarmed = new Set([...incidents.values()].filter((i) => i.state !== "closed").map((i) => i.area?.cell).filter(Boolean));
+  const key = [...alarmed].sort().join();
+  if (key === alarmedCells) return;
+  alarmedCells = key;
+  map.getSource("grid").setData(collection((cells?.features ?? []).filter((f) => f.geometry).map((f) => ({
+    type: "Feature", geometry: f.geometry, properties: { level: f.properties.level, alarmed: alarmed.has(f.properties.id) },
+  }))));
 }
 
 // track draws where a device was in the last hour, or nothing for null.

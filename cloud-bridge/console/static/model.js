@@ -30,13 +30,27 @@ export function putIncident(incident) {
 }
 
 // mark differs when something about an incident does.
-export const mark = (i) => [i.id, i.rev, i.presses, i.shown?.rev ?? 0, i.cleared ? 1 : 0, i.sms ? (i.sms.only ? 2 : 1) : 0, i.pressed_at.time, i.pressed_at.uncertainty_ms].join("/");
+export const mark = (i) => [i.id, i.rev, i.presses, i.shown?.rev ?? 0, i.cleared ? 1 : 0, i.sms ? (i.sms.only ? 2 : 1) : 0, i.pressed_at.time, i.pressed_at.uncertainty_ms, i.level, i.tier, i.owner, i.request?.at, i.help?.at, i.changed, ...(i.units ?? []).map((u) => u.unit + u.state)].join("/");
 
 // putDevice keeps the one that was heard later.
 export function putDevice(device) {
   const old = devices.get(device.id);
   if (old?.last_heard && device.last_heard && old.last_heard > device.last_heard) return;
   devices.set(device.id, device);
+}
+
+// move brings a device up to what a move tells of it: id, link, ms since it was heard,
+// officer, number of faults, events that wait, ms since its fix, lat, lon, m/s, degrees. It
+// returns whether what the page has of it is the whole.
+export function move(at, [id, link, heard, officer, faults, queue, fix, lat, lon, speed, track]) {
+  const old = devices.get(id);
+  if (!old) return false;
+  const next = { ...old, link: { ...old.link, state: link }, officer };
+  if (heard !== null) next.last_heard = new Date(at - heard).toISOString();
+  if (fix !== null) next.last_fix = { ...old.last_fix, lat, lon, time: new Date(at - fix).toISOString(), speed, track };
+  devices.set(id, next);
+  const waiting = old.queue ? old.queue.alarm + old.queue.duty + old.queue.track : -1;
+  return faults === old.faults.length && queue === waiting;
 }
 
 // since is the moment from which an incident's age counts: the press, or where the box
@@ -51,7 +65,7 @@ export const roughly = (i) => pressKnown(i) && i.pressed_at.uncertainty_ms >= 10
 export const clockAhead = (i) => pressKnown(i) && Date.parse(i.pressed_at.time) > Date.parse(i.received_at) + i.pressed_at.uncertainty_ms + 1000;
 
 // A drill is never handled before what is real.
-const byNeed = (a, b) => a.drill - b.drill || a.priority - b.priority || since(a) - since(b) || Number(a.id) - Number(b.id);
+const byNeed = (a, b) => a.drill - b.drill || a.priority - b.priority || (b.level ?? 0) - (a.level ?? 0) || since(a) - since(b) || Number(a.id) - Number(b.id);
 
 // group is the incidents in one state, those in most need first; the closed ones by the
 // time they were closed, the last first.
@@ -62,7 +76,7 @@ export function group(state) {
 }
 
 // listed is where an incident of a state without a group of its own is listed.
-const listed = { en_route: "dispatched", on_scene: "dispatched", checked: "dispatched", suspended: "acknowledged" };
+export const listed = { en_route: "dispatched", on_scene: "dispatched", checked: "dispatched", suspended: "acknowledged" };
 
 export const states = ["open", "acknowledged", "dispatched", "closed"];
 
@@ -94,25 +108,4 @@ export function fixState(device) {
 export function place(device) {
   if (device.kind === "alarm-box" && device.position) return device.position;
   return device.last_fix ?? device.position;
-}
-
-// metres between two places, on a sphere of the Earth's mean radius.
-export function metres(a, b) {
-  const rad = Math.PI / 180;
-  const x = Math.sin(((b.lat - a.lat) * rad) / 2), y = Math.sin(((b.lon - a.lon) * rad) / 2);
-  return 2 * 6_371_008.8 * Math.asin(Math.sqrt(x * x + Math.cos(a.lat * rad) * Math.cos(b.lat * rad) * y * y));
-}
-
-// units are the cars and motorcycles for an incident: those whose place is known now by distance, then
-// the others by name, without one.
-export function units(incident) {
-  return [...devices.values()]
-    .filter((d) => d.kind !== "alarm-box")
-    .map((device) => {
-      const fix = fixState(device);
-      const near = (fix === "live" || fix === "recent") && incident.position;
-      const busy = [...incidents.values()].find((i) => i.state === "dispatched" && i.id !== incident.id && i.dispatched?.unit === device.id);
-      return { device, fix, busy, metres: near ? metres(device.last_fix, incident.position) : null };
-    })
-    .sort((a, b) => (a.metres ?? Infinity) - (b.metres ?? Infinity) || a.device.id.localeCompare(b.device.id));
 }

@@ -2,7 +2,7 @@
 
 import { $, h, keyed } from "./dom.js";
 import * as filter from "./filter.js";
-import { clockAhead, devices, found, group, incidents, mark, pressKnown, roughly, since, states } from "./model.js";
+import { clockAhead, devices, found, group, incidents, listed, mark, pressKnown, roughly, since, states } from "./model.js";
 import { clock, span, t, ticking, tx, within } from "./text.js";
 
 // name is how an incident is spoken of: "Panic button · Well Lane".
@@ -26,6 +26,9 @@ export function badges(i) {
   return [
     badge("p" + i.priority, t("badge.priority", { n: i.priority }), t("badge.priority_why")),
     found(i) && badge("plain", t("badge.found")),
+    i.level > 0 && i.state !== "closed" && badge("escalated", t("badge.escalated", { tier: tx("tier", i.tier) }), t("badge.escalated_why")),
+    i.help && badge("p1", t("badge.help")),
+    i.request && badge("late", t("badge.request")),
     i.drill && badge("drill", t("badge.drill")),
     i.silent && badge("silent", t("badge.silent"), t("badge.silent_why")),
     i.sms && (i.sms.only ? badge("doubt", t("badge.sms_only"), t("badge.sms_only_why")) : badge("plain", t("badge.sms"), t("badge.sms_why"))),
@@ -45,6 +48,10 @@ function standing(i) {
   switch (i.state) {
     case "acknowledged": return t("standing.acknowledged", i.acknowledged);
     case "dispatched": return t("standing.dispatched", { unit, by: i.dispatched.by });
+    case "en_route": return t("standing.en_route", { unit });
+    case "on_scene": return t("standing.on_scene", { unit });
+    case "checked": return t("standing.checked", { unit });
+    case "suspended": return t("standing.suspended");
     case "closed": return t("standing.closed", { code: tx("code", i.closed.code), by: i.closed.by });
     default: return t("standing.open");
   }
@@ -65,7 +72,7 @@ export function draw(selected, choose) {
       (item, id) => {
         const i = incidents.get(id);
         const card = item.firstElementChild;
-        card.className = `card ${i.state}${i.drill ? " drill" : ""}${found(i) ? " found" : ""}`;
+        card.className = `card ${listed[i.state] ?? i.state}${i.drill ? " drill" : ""}${found(i) ? " found" : ""}`;
         if (id === selected) card.setAttribute("aria-current", "true");
         else card.removeAttribute("aria-current");
         if (card.dataset.mark === mark(i)) return;

@@ -27,10 +27,12 @@ export async function unlock() {
   if (context.state !== "running") await context.resume().catch(() => {});
 }
 
-// ring plays the pattern for an alarm: two rising pairs; for a drill one soft tone.
-export function ring(drill) {
-  if (drill) play([[0, 520, 0.25]], "sine", 0.12);
-  else play([[0, 740, 0.16], [0.2, 988, 0.16], [0.55, 740, 0.16], [0.75, 988, 0.3]], "triangle", 0.35);
+// ring plays the pattern for an alarm: two rising pairs; for a drill one soft tone. Each
+// level by which an alarm was escalated makes it louder, and adds a pair.
+export function ring(drill, level = 0) {
+  if (drill) return play([[0, 520, 0.25]], "sine", 0.12);
+  const pairs = Array.from({ length: 2 + Math.min(level, 3) }, (_, n) => [[n * 0.55, 740, 0.16], [n * 0.55 + 0.2, 988, 0.25]]);
+  play(pairs.flat(), level ? "sawtooth" : "triangle", Math.min(0.9, 0.35 + 0.2 * level));
 }
 
 // warn says that the link is lost: one falling pair.

@@ -53,18 +53,25 @@ export function span(ms, round = Math.floor) {
 // within is an uncertainty, never made to look smaller than it is.
 export const within = (ms) => (ms < 1000 ? t("span.ms", { n: ms }) : span(ms, Math.ceil));
 
-const clockFormat = new Intl.DateTimeFormat(boot.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const dayFormat = new Intl.DateTimeFormat(boot.lang, { month: "short", day: "numeric" });
-const yearFormat = new Intl.DateTimeFormat(boot.lang, { year: "numeric", month: "short", day: "numeric" });
+const clockFormat = new Intl.DateTimeFormat(boot.lang, { timeZone: boot.zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const dayFormat = new Intl.DateTimeFormat(boot.lang, { timeZone: boot.zone, month: "short", day: "numeric" });
+const yearFormat = new Intl.DateTimeFormat(boot.lang, { timeZone: boot.zone, year: "numeric", month: "short", day: "numeric" });
 
-// clock is a time of day in the browser's zone, with the day where it is not today, and
+// clock is a time of day in the district's zone, with the day where it is not today, and
 // the year where it is not this one.
 export function clock(at) {
   const date = new Date(at), today = new Date(now());
-  const time = clockFormat.format(date);
-  if (date.toDateString() === today.toDateString()) return time;
-  return `${(date.getFullYear() === today.getFullYear() ? dayFormat : yearFormat).format(date)} ${time}`;
+  const time = clockFormat.format(date), full = yearFormat.format(date);
+  if (full === yearFormat.format(today)) return time;
+  const year = (d) => yearFormat.formatToParts(d).find((p) => p.type === "year").value;
+  return `${year(date) === year(today) ? dayFormat.format(date) : full} ${time}`;
 }
+
+// areas are the grid's, by id; the page has them once it is fetched.
+export const areas = new Map();
+
+// areaName is where something lies, from the smallest area on.
+export const areaName = (area) => [area.cell, area.village, area.township, area.district].filter(Boolean).map((id) => areas.get(id)?.name ?? id).join(" · ");
 
 export function distance(metres) {
   return metres < 950 ? t("distance.m", { n: Math.round(metres / 10) * 10 }) : t("distance.km", { n: (metres / 1000).toFixed(1) });

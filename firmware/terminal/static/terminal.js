@@ -18,6 +18,24 @@ const distance = (m) => (m < 950 ? t("distance.m", { n: Math.round(m / 10) * 10 
 // The state, and when it came by this machine's steady clock.
 
 let state = null, came = 0, selected = null;
+const seen = new Set(); // incidents that this screen has told of
+
+// chime calls for a look, where the browser lets a page sound without a touch.
+function chime() {
+  try {
+    const sound = new AudioContext(), tone = sound.createOscillator(), volume = sound.createGain();
+    volume.gain.value = 0.3;
+    tone.frequency.setValueAtTime(660, sound.currentTime);
+    tone.frequency.setValueAtTime(880, sound.currentTime + 0.25);
+    tone.connect(volume).connect(sound.destination);
+    tone.start();
+    tone.stop(sound.currentTime + 0.6);
+    tone.onended = () => sound.close();
+  } catch {
+    // No sound here: the screen shows it.
+  }
+}
+
 const deviceNow = () => (state?.now ? Date.parse(state.now) + performance.now() - came : null);
 
 function draw() {
@@ -36,7 +54,15 @@ function draw() {
   $("sign-off").hidden = !s.duty;
   $("help-state").textContent = s.help ? t("help." + s.help.step, { unit: s.help.unit }) : "";
   const tasks = s.duty?.tasks ?? [];
-  if (!tasks.some((x) => x.incident === selected)) selected = tasks[0]?.incident ?? null;
+  // What is new goes before what is over; what somebody is busy with stays.
+  const fresh = tasks.filter((x) => x.state === "assigned" && !seen.has(x.incident));
+  const now = tasks.find((x) => x.incident === selected);
+  if (!now || (now.state !== "assigned" && fresh.length)) selected = (fresh[0] ?? tasks[0])?.incident ?? null;
+  for (const x of fresh) {
+    seen.add(x.incident);
+    say(t("say.assigned", { what: tx("kind", x.kind) + " · " + (x.name || x.device) }));
+    chime();
+  }
   $("off").hidden = !!s.duty;
   $("idle").hidden = !s.duty || tasks.length > 0;
   $("task").hidden = !s.duty || tasks.length === 0;

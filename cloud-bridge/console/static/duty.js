@@ -1,0 +1,134 @@
+// The page of duty: units, shifts, guard rounds, exercises, groups of boxes and the plan.
+
+import { Refusal, get, remove, post, put } from "./api.js";
+import { $, h, typing } from "./dom.js";
+import { areas, clock, span, t, tx } from "./text.js";
+
+function fault(e) {
+  $("done").hidden = true;
+  $("fault").hidden = !e;
+  if (!e) return;
+  $("fault").textContent = e.status === 0 ? t("error.unreachable") : t("error.refused", { status: e.status, detail: e.message });
+  $("fault").scrollIntoView({ block: "nearest" });
+}
+
+// act does something, says so, and draws all anew.
+async function act(what, said) {
+  try {
+    await what();
+    await load();
+    fault(null);
+    $("done").textContent = said;
+    $("done").hidden = false;
+    return true;
+  } catch (e) {
+    if (!(e instanceof Refusal)) throw e;
+    fault(e);
+    return false;
+  }
+}
+
+const button = (text, onclick) => h("button", { type: "button", class: "quiet", onclick }, text);
+const name = (text) => h("bdi", {}, text);
+
+async function load() {
+  const [units, duty, rounds, drills, groups, plan, grid] = await Promise.all([
+    get("/units"), get("/duty"), get("/rounds"), get("/drills"), get("/groups"), get("/roster"), get("/grid"),
+  ]);
+  areas.clear();
+  for (const f of grid.features) areas.set(f.properties.id, f.properties);
+  drawUnits(units.units);
+  drawShifts(duty.duty);
+  drawVisits(rounds.visits);
+  drawDrills(drills.drills);
+  drawGroups(groups.groups);
+  drawPlaces(groups.groups, grid.features);
+  $("plan-said").textContent = plan.rev ? t("duty.plan_of", { rev: plan.rev, by: plan.by, at: clock(plan.at) }) : t("duty.plan_none");
+  const text = $("plan").elements.text;
+  if (document.activeElement !== text) text.value = plan.text;
+}
+
+function drawUnits(list) {
+  $("units").replaceChildren(...list.map((u) => h("tr", {},
+    h("th", { scope: "row" }, name(u.name || u.device), " ", h("code", {}, u.device)),
+    h("td", { class: ["silent", "out_of_service"].includes(u.state) ? "doubt" : "" }, tx("unit_state", u.state), u.reason ? h("p", { class: "dim", dir: "auto" }, u.reason) : null),
+    h("td", {}, u.officer ? name(u.officer) : "–"),
+    h("td", {}, u.fix ? t("duty.fix_age", { span: span(u.fix.age_s * 1000) }) : "–"),
+    h("td", {}, u.incident ? h("a", { href: "/#incident=" + encodeURIComponent(u.incident) }, "#" + u.incident) : "–"),
+    h("td", {}, u.set ? button(t("duty.back"), () => act(() => post(`/units/${u.device}/state`, { state: "", reason: "" }), t("duty.done")))
+      : outForm(u)))));
+}
+
+// outForm takes a unit out of service, with a reason.
+function outForm(u) {
+  const why = h("input", { "aria-label": t("duty.out_why"), placeholder: t("duty.out_why"), maxlength: 200, required: true });
+  const form = h("form", { class: "row" }, why, h("button", { type: "submit", class: "quiet" }, t("duty.out")));
+  form.addEventListener("submit", (e) => {
+    e.preventDefault();
+    act(() => post(`/units/${u.device}/state`, { state: "out_of_service", reason: why.value.trim() }), t("duty.done"));
+  });
+  return form;
+}
+
+function drawShifts(list) {
+  $("shifts").replaceChildren(...list.map((d) => h("tr", {},
+    h("th", { scope: "row" }, name(d.name || d.who), " ", h("code", {}, d.who)), h("td", {}, name(d.unit || areas.get(d.area)?.name || "–")),
+    h("td", {}, clock(d.from)), h("td", {}, clock(d.to)), h("td", { class: d.signed_on ? "" : "doubt" }, d.signed_on || t("duty.not_signed_on")))));
+}
+
+function drawVisits(list) {
+  $("visits").replaceChildren(...list.sort((a, b) => Date.parse(b.due) - Date.parse(a.due)).map((v) => h("tr", {},
+    h("th", { scope: "row" }, name(v.name || v.round)), h("td", {}, h("code", {}, v.point)), h("td", {}, clock(v.due), "–", clock(v.until)),
+    h("td", { class: v.state === "missed" ? "bad" : v.state === "late" ? "doubt" : "" }, tx("visit", v.state), v.at ? " " + clock(v.at) : ""), h("td", {}, name(v.by || v.who.join(t("list.comma")))))));
+}
+
+function drawDrills(list) {
+  $("drills").replaceChildren(...list.map((d) => h("li", {}, h("code", {}, d.device),
+    h("span", {}, d.on ? t("duty.drill_until", { at: clock(d.until), by: d.by }) : t("duty.drill_over")), h("span", { class: d.told ? "dim" : "doubt" }, d.told ? t("duty.told") : t("duty.not_told")),
+    d.on ? button(t("duty.drill_end"), () => act(() => post("/drills", { on: false, devices: [d.device] }), t("duty.done"))) : null)));
+}
+
+function drawGroups(list) {
+  $("groups").replaceChildren(...list.map((g) => h("li", {}, h("b", {}, name(g.name)), h("code", {}, g.id), h("span", {}, g.devices.join(t("list.comma"))),
+    h("span", { class: "dim" }, g.automatic ? t("duty.automatic", { n: g.sounds_s }) : t("duty.by_hand", { n: g.sounds_s })),
+    button(t("duty.group_change"), () => {
+      const f = $("group").elements;
+      [f.id.value, f.name.value, f.devices.value, f.sounds.value, f.automatic.checked] = [g.id, g.name, g.devices.join(" "), g.sounds_s, g.automatic];
+      f.name.focus();
+    }),
+    button(t("duty.group_drop"), () => act(() => remove("/groups/" + encodeURIComponent(g.id)), t("duty.done"))))));
+}
+
+function drawPlaces(groups, features) {
+  const select = $("drill").elements.where, was = select.value;
+  select.replaceChildren(
+    ...groups.map((g) => new Option(t("duty.in_group", { name: g.name }), "group:" + g.id)),
+    ...features.map((f) => new Option(`${tx("tier", f.properties.level)} · ${f.properties.name ?? f.properties.id}`, "area:" + f.properties.id)));
+  if (was) select.value = was;
+}
+
+$("drill").addEventListener("submit", (e) => {
+  e.preventDefault();
+  const f = e.target.elements, [what, id] = f.where.value.split(/:(.*)/, 2);
+  act(() => post("/drills", { on: true, minutes: Number(f.minutes.value), [what]: id }), t("duty.done"));
+});
+$("group").addEventListener("submit", (e) => {
+  e.preventDefault();
+  const f = e.target.elements;
+  act(() => put("/groups/" + encodeURIComponent(f.id.value), JSON.stringify({
+    name: f.name.value, automatic: f.automatic.checked, sounds_s: Number(f.sounds.value), devices: f.devices.value.split(/[\s,，]+/).filter(Boolean),
+  }), "application/json"), t("duty.done")).then((ok) => ok && e.target.reset());
+});
+$("plan").addEventListener("submit", (e) => {
+  e.preventDefault();
+  act(() => put("/roster", e.target.elements.text.value, "application/yaml"), t("duty.done"));
+});
+
+load().catch((e) => {
+  if (!(e instanceof Refusal)) throw e;
+  fault(e);
+});
+// What is on the page is brought up to date, but not under somebody's fingers.
+setInterval(() => {
+  if (!typing()) load().then(() => fault(null), fault);
+}, 15_000);
