@@ -133,7 +133,7 @@ type Text struct {
 
 // InputRoles returns the roles of lines that are read.
 func InputRoles() []string {
-	return []string{"panic", "fire", "medical", "tamper", "mains", "battery-low", "test-key"}
+	return []string{"panic", "fire", "medical", "tamper", "mains", "battery-low", "test-key", "check-in"}
 }
 
 // OutputRoles returns the roles of lines that are driven.

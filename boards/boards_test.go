@@ -140,7 +140,7 @@ func TestInputsTellEdges(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, role := range boards.InputRoles() {
-			if l := b.Lines[role]; !strings.HasPrefix(l.Label, "PA") && !strings.HasPrefix(l.Label, "PG") {
+			if l, ok := b.Lines[role]; ok && !strings.HasPrefix(l.Label, "PA") && !strings.HasPrefix(l.Label, "PG") {
 				t.Errorf("%s: %s at %s", name, role, l.Label)
 			}
 		}
@@ -285,7 +285,7 @@ sources: {arch: s, boot: s, headers: s, lines: s, uarts: s, lines.red: s}
 		{"lines:", "chips: {c: 4}\nlines:", `field "sources.chips": value "": want where the values of chips come from`},
 		{"lines:", "chips: {c: 4, d: 4}\nlines:", `field "lines.panic.chip": value "": want one of the board's chips: c, d`},
 		{"line: A, pin", "line: \"c:4\", label: A, pin", ``},
-		{"red:", "rot:", `b:10: field "lines.rot": value "rot": want a role: panic, fire, medical, tamper, mains, battery-low, test-key, red, amber, green, siren`},
+		{"red:", "rot:", `b:10: field "lines.rot": value "rot": want a role: panic, fire, medical, tamper, mains, battery-low, test-key, check-in, red, amber, green, siren`},
 		{"  siren: {line: E, pin: 5}\n", "", `b:5: field "profiles.0": value "alarm-box": want a profile that this board has all lines for; it has none for siren`},
 		{"[alarm-box]", "[patrol-car]", `b:5: field "profiles.0": value "patrol-car": want a profile that this board has all serial ports for; it has none for fingerprint`},
 		{"[alarm-box]", "[boat]", `b:5: field "profiles.0": value "boat": want one of alarm-box, patrol-car, patrol-motorcycle`},

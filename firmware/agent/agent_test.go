@@ -85,10 +85,10 @@ gps: {port: none}
 		t: t, cfg: cfg, opt: agent.Options{Version: "test", BoardRoot: filepath.Join(dir, "board")}, up: true, pins: make(map[string]*gpiotest.Pin),
 		events: make(map[string]*wire.Event), upTo: make(map[wire.Lane]uint64), last: make(map[wire.Lane]wire.Hash),
 	}
-	for _, n := range []string{"P", "H", "R", "Y", "G", "S", "T", "M", "B", "K"} {
+	for _, n := range []string{"P", "H", "R", "Y", "G", "S", "T", "M", "B", "K", "C"} {
 		w.pins[n] = &gpiotest.Pin{N: n, EdgesChan: make(chan gpio.Level, 8)}
 	}
-	for _, n := range []string{"P", "H", "K"} { // pulled up
+	for _, n := range []string{"P", "H", "K", "C"} { // pulled up
 		w.pins[n].L = gpio.High
 	}
 	w.broker = mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})

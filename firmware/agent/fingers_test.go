@@ -410,3 +410,37 @@ func TestADamagedRoster(t *testing.T) {
 		w.broker.Close()
 	})
 }
+
+// Each finger of a guard round at a box is one visit at the centre, which
+// counts a sign-on there as one: a sign-off comes with one of its own. A
+// finger that resets an alarm, or is refused, is none.
+func TestGuardRoundByFinger(t *testing.T) {
+	roster := map[int]fingers.Finger{5: officer, 7: {Officer: "V-2001", Role: fingers.Officer, By: "P-0007"}}
+	atReader(t, fingerprinttest.Options{}, roster, withReader, func(w *world) {
+		visits := func() (got []string) {
+			for _, b := range bodies[wire.Body](w) {
+				switch b := b.(type) {
+				case *wire.SignOn:
+					got = append(got, b.Officer)
+				case *wire.CheckIn:
+					if b.By != wire.CheckInFinger || b.Position != nil {
+						w.t.Errorf("%+v", b)
+					}
+					got = append(got, b.Officer)
+				}
+			}
+			return got
+		}
+		w.lay(5)
+		w.lay(7) // relieves the other
+		w.lay(7) // signs off
+		w.lay(5)
+		w.lay(fingerprinttest.Stranger)
+		w.press("P")
+		w.lay(5)
+		time.Sleep(2 * time.Second)
+		if got, want := visits(), []string{"P-1001", "V-2001", "V-2001", "P-1001"}; !slices.Equal(got, want) {
+			w.t.Errorf("visits of %q, want %q", got, want)
+		}
+	})
+}

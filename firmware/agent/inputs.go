@@ -10,6 +10,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/button"
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/internal/hw"
+	"github.com/fengsui/fengsui/firmware/wire"
 )
 
 // openInputs sets up the lines of the inputs.
@@ -93,6 +94,10 @@ func (a *Agent) watchInput(ctx context.Context, role string) {
 		a.watchTestKey(ctx, pin, active)
 		return
 	}
+	if role == config.CheckIn {
+		a.watchCheckIn(ctx, pin, active)
+		return
+	}
 	fault := map[string]struct{ code, detail string }{
 		config.Tamper:     {faultTamper, "the box is open, or its tamper loop is cut"},
 		config.Mains:      {faultMains, "the mains is lost: it runs on its battery"},
@@ -132,4 +137,41 @@ func (a *Agent) watchTestKey(ctx context.Context, pin gpio.PinIn, active gpio.Le
 			}
 		})
 	})
+}
+
+// roundApart is how long after a check-in the switch makes no other: who
+// presses twice has come by once.
+const roundApart = 10 * time.Second
+
+// watchCheckIn follows a guard round's button or key switch. A visit is
+// durable before it is told, as everything is; nothing local tells of it.
+func (a *Agent) watchCheckIn(ctx context.Context, pin gpio.PinIn, active gpio.Level) {
+	const code = faultButton + ":" + config.CheckIn
+	last := -roundApart // when it made the last; the loop's
+	button.Watch(ctx, pin, active, button.Timing{}, func(k button.Kind) {
+		at := stamp{mono: a.clock.Mono(), wall: a.clock.Wall()} // before anything waits for the loop
+		a.post(ctx, a.other, func() {
+			switch k {
+			case button.Pressed:
+				if at.mono-last >= roundApart {
+					last = at.mono
+					at.officer, at.drill = a.officer, a.drilling()
+					a.checkIn(at, &wire.CheckIn{By: wire.CheckInButton, Button: config.CheckIn})
+				}
+			case button.Stuck, button.Noisy:
+				a.faultBegan(code, "the guard round's switch stays closed, or chatters")
+			case button.Freed, button.Quiet:
+				a.faultEnded(code)
+			}
+		})
+	})
+}
+
+// checkIn stores that somebody on a guard round came by, and of a device that
+// moves where that was.
+func (a *Agent) checkIn(at stamp, b *wire.CheckIn) {
+	if a.cfg.Profile != config.AlarmBox {
+		b.Position = a.position()
+	}
+	a.store(at, wire.Duty, b, nil)
 }

@@ -186,3 +186,52 @@ func TestASupervisedButton(t *testing.T) {
 		}
 	})
 }
+
+// visits returns the check-ins that the centre has.
+func (w *world) visits() (got []string) {
+	for _, b := range bodies[*wire.CheckIn](w) {
+		s := b.By.String() + " " + b.Officer + b.Button
+		if b.Position != nil {
+			s += " at a place"
+		}
+		got = append(got, s)
+	}
+	return got
+}
+
+// Each press of the guard round's switch is one visit, also without a link and
+// after a power cut; one that is forgotten in its place is a fault, and none.
+func TestGuardRoundBySwitch(t *testing.T) {
+	inWorld(t, "inputs: {check-in: {line: C, pull: none}}\n", func(w *world) {
+		time.Sleep(5 * time.Second)
+		w.link(false)
+		w.press("C")
+		w.press("C") // in a hurry
+		time.Sleep(20 * time.Second)
+		w.press("C")
+		time.Sleep(time.Second)
+		w.off()
+		w.power()
+		time.Sleep(5 * time.Second)
+		w.press("C")
+		w.link(true)
+		time.Sleep(30 * time.Second)
+		want := []string{"button check-in", "button check-in", "button check-in"}
+		if got := w.visits(); !slices.Equal(got, want) {
+			t.Errorf("visits %q, want %q", got, want)
+		}
+		w.set("C", gpio.Low)
+		time.Sleep(3 * time.Minute)
+		w.set("C", gpio.High)
+		time.Sleep(5 * time.Second)
+		if got := w.visits(); len(got) != 4 {
+			t.Errorf("%d visits, want 4", len(got))
+		}
+		if got := w.faults("button_stuck:check-in"); !slices.Equal(got, []string{"button_stuck:check-in true", "button_stuck:check-in false"}) {
+			t.Errorf("faults %q", got)
+		}
+		if n := len(bodies[*wire.AlarmRaised](w)); n != 0 || w.lamps() != "----" {
+			t.Errorf("%d alarms, lamps %s: want none", n, w.lamps())
+		}
+	})
+}

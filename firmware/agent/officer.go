@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/fingerprint"
 	"github.com/fengsui/fengsui/firmware/fingers"
 	"github.com/fengsui/fengsui/firmware/spool"
@@ -183,7 +184,8 @@ func (a *Agent) fingerEvent(e fingerprint.Event) {
 
 // matched takes a finger that the sensor knows. It resets the alarms that are
 // latched; with none latched it signs the officer on, or off at the second
-// match. A duress finger does all that, and raises its alarm first, whatever
+// match, which at a box is a check-in of a guard round, too: the centre counts
+// a sign-on there as one by itself. A duress finger does all that, and raises its alarm first, whatever
 // else becomes of it.
 func (a *Agent) matched(m fingerprint.Match) {
 	var f fingers.Finger
@@ -228,6 +230,9 @@ func (a *Agent) matched(m fingerprint.Match) {
 	switch {
 	case reset:
 	case f.Officer == a.officer:
+		if a.cfg.Profile == config.AlarmBox {
+			a.checkIn(a.stamp(), &wire.CheckIn{By: wire.CheckInFinger, Officer: f.Officer})
+		}
 		a.signOff("finger", kv...)
 	default:
 		if a.officer != "" {

@@ -94,7 +94,7 @@ func (c *Config) defaults() {
 	}
 	for role, in := range c.Inputs {
 		in.Active, in.Pull = or(in.Active, "low"), or(in.Pull, "up")
-		if in.Hold == 0 && role != TestKey {
+		if in.Hold == 0 && !quick(role) {
 			in.Hold = defaultHold
 			if role == Tamper {
 				in.Hold = defaultTamper
@@ -199,8 +199,8 @@ func (c *Config) lines(r *strictyaml.Report, board *boards.Board) {
 		if !slices.Contains(InputRoles(), role) {
 			r.Add(at, role, "one of "+strings.Join(InputRoles(), ", "))
 		}
-		if role == TestKey && c.Inputs[role].Hold != 0 {
-			r.Add(at+".hold", c.Inputs[role].Hold, "no hold here: the key counts as fast as a button does")
+		if quick(role) && c.Inputs[role].Hold != 0 {
+			r.Add(at+".hold", c.Inputs[role].Hold, "no hold here: it counts as fast as a button does")
 		}
 		line(at+".line", c.Inputs[role].Line)
 	}
@@ -212,6 +212,9 @@ func (c *Config) lines(r *strictyaml.Report, board *boards.Board) {
 		line("siren.line", c.Siren.Line)
 	}
 }
+
+// quick reports whether an input is followed as a button is.
+func quick(role string) bool { return role == TestKey || role == CheckIn }
 
 // portLines returns the lines that the board's serial ports take, where they
 // are in use.

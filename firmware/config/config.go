@@ -135,20 +135,21 @@ const (
 	Mains      = "mains"       // the mains is lost
 	BatteryLow = "battery-low" // the battery will not last
 	TestKey    = "test-key"    // the technician's key switch: presses are test alarms while it is on
+	CheckIn    = "check-in"    // a guard round's button or key switch: each press is a visit
 )
 
 // InputRoles returns the roles that an input may have.
-func InputRoles() []string { return []string{Tamper, Mains, BatteryLow, TestKey} }
+func InputRoles() []string { return []string{Tamper, Mains, BatteryLow, TestKey, CheckIn} }
 
-// An Input is a contact that tells of the box itself. Wire it so that a cut
+// An Input is a contact that tells of the box itself, or of a guard round. Wire it so that a cut
 // wire is told as well: a tamper contact that closes to ground while the box is
 // shut, with active high; a relay or an opto-coupler that pulls the line down
 // while there is mains, with active high.
 type Input struct {
 	Line   string   `yaml:"line"`
-	Active string   `yaml:"active" oneof:"high|low"` // the level of: open, lost, low, turned
+	Active string   `yaml:"active" oneof:"high|low"` // the level of: open, lost, low, turned, pressed
 	Pull   string   `yaml:"pull" oneof:"up|down|none"`
-	Hold   Duration `yaml:"hold" min:"20ms" max:"10m"` // shorter changes are nothing; by default 100 ms for tamper, 10 s for mains and battery-low; not for test-key
+	Hold   Duration `yaml:"hold" min:"20ms" max:"10m"` // shorter changes are nothing; by default 100 ms for tamper, 10 s for mains and battery-low; not for test-key and check-in
 }
 
 // AlarmKind is a wire.AlarmKind, written by name.

@@ -37,7 +37,7 @@ data: /perm/fengsui
 board: rpi-zero-2w
 centre: {servers: [mqtt://10.20.0.1, mqtt://10.20.0.2], key: `+key+`}
 buttons: {panic: {kind: panic}, fire: {kind: fire}, hush: {line: GPIO22, kind: panic, silent: true}}
-inputs: {tamper: {active: high}, mains: {}, battery-low: {}, test-key: {line: GPIO5}}
+inputs: {tamper: {active: high}, mains: {}, battery-low: {}, test-key: {line: GPIO5}, check-in: {line: GPIO6}}
 siren: {}
 gps: {}
 modem: {pin: "1234", centre: [+8613900000009]}
@@ -165,11 +165,12 @@ func TestRefusals(t *testing.T) {
 		"window's line":      {"line: A", "line: A, supervised: {window: R}", `c:6: field "lamps.red.line": value "R": want a line that is not used by buttons.panic.supervised.window`},
 		"no line beside it":  {"line: A", "supervised: {window: W}", `c:5: field "buttons.panic.line": value "": want a GPIO line such as GPIO17, or a board that has one for this role`},
 		"the supply":         {"line: A", "supervised: {adc: a/in_voltage0, supply_mv: 12}", `c:5: field "buttons.panic.supervised.supply_mv": value "12": want an integer from 1000 to 5500`},
-		"input's role":       {"data: /perm", "data: /perm\ninputs: {door: {line: D}}", `c:4: field "inputs.door": value "door": want one of tamper, mains, battery-low, test-key`},
+		"input's role":       {"data: /perm", "data: /perm\ninputs: {door: {line: D}}", `c:4: field "inputs.door": value "door": want one of tamper, mains, battery-low, test-key, check-in`},
 		"input's line":       {"data: /perm", "data: /perm\ninputs: {mains: {line: A}}", `c:4: field "inputs.mains.line": value "A": want a line that is not used by buttons.panic.line`},
 		"no input's line":    {"data: /perm", "data: /perm\ninputs: {mains: {}}", `c:4: field "inputs.mains.line": value "": want a GPIO line such as GPIO17, or a board that has one for this role`},
 		"input's hold":       {"data: /perm", "data: /perm\ninputs: {mains: {line: M, hold: 1ms}}", `c:4: field "inputs.mains.hold": value "1ms": want a duration from 20ms to 10m`},
-		"key's hold":         {"data: /perm", "data: /perm\ninputs: {test-key: {line: K, hold: 1s}}", `c:4: field "inputs.test-key.hold": value "1s": want no hold here: the key counts as fast as a button does`},
+		"key's hold":         {"data: /perm", "data: /perm\ninputs: {test-key: {line: K, hold: 1s}}", `c:4: field "inputs.test-key.hold": value "1s": want no hold here: it counts as fast as a button does`},
+		"round's hold":       {"data: /perm", "data: /perm\ninputs: {check-in: {line: K, hold: 1s}}", `c:4: field "inputs.check-in.hold": value "1s": want no hold here: it counts as fast as a button does`},
 		"siren's line":       {"data: /perm", "data: /perm\nsiren: {line: R}", `c:4: field "siren.line": value "R": want a line that is not used by lamps.red.line`},
 		"siren's limit":      {"data: /perm", "data: /perm\nsiren: {line: S, limit: 1h}", `c:4: field "siren.limit": value "1h": want a duration from 1s to 15m`},
 		"siren's pause":      {"data: /perm", "data: /perm\nsiren: {line: S, pause: 1s}", `c:4: field "siren.pause": value "1s": want a duration from 1m to 24h`},

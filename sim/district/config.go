@@ -36,7 +36,7 @@ func windowLine(name string) string { return "WINDOW-" + name }
 // inputLine returns the line of an input. Its wiring is that of a box that
 // tells of a cut wire as well: a contact to ground that opens.
 func inputLine(role string) string {
-	return map[string]string{config.Tamper: "GPIO16", config.Mains: "GPIO20", config.BatteryLow: "GPIO21", config.TestKey: "GPIO26"}[role]
+	return map[string]string{config.Tamper: "GPIO16", config.Mains: "GPIO20", config.BatteryLow: "GPIO21", config.TestKey: "GPIO26", config.CheckIn: "GPIO25"}[role]
 }
 
 // buttonLines returns the line of each button.

@@ -6,7 +6,7 @@
 //	POST /devices/{id}/button/{name}/press      a whole press of 200 ms
 //	POST /devices/{id}/button/{name}/release    the end of a held press
 //	POST /devices/{id}/button/{name}/cut|short|mend   the cable of a supervised button
-//	POST /devices/{id}/input/{role}/trip|restore   tamper, mains, battery-low, test-key
+//	POST /devices/{id}/input/{role}/trip|restore   tamper, mains, battery-low, test-key, check-in
 //	POST /devices/{id}/finger/{slot}            lays a finger for 700 ms; 0 or unknown: one that the reader does not know
 //	POST /devices/{id}/reader/unplug|plug       the fingerprint reader
 //	POST /devices/{id}/link/cut|restore|blackhole

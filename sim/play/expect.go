@@ -214,7 +214,7 @@ func poll(ctx context.Context, deadline, every time.Duration, f func() (bool, er
 }
 
 func (p *player) expectOfficer(ctx context.Context, st *scenario.Step, from, deadline time.Duration) error {
-	kind := map[string]string{"on": "sign_on", "off": "sign_off", "refused": "sign_refused"}[*st.Signed]
+	kind := map[string]string{"on": "sign_on", "off": "sign_off", "refused": "sign_refused", "came by": "check_in"}[*st.Signed]
 	after := ""
 	var there []string
 	ok, err := poll(ctx, deadline, 50*time.Millisecond, func() (bool, error) {
@@ -225,7 +225,7 @@ func (p *player) expectOfficer(ctx context.Context, st *scenario.Step, from, dea
 		after = next
 		entries := p.d.Ledger.Entries()
 		for _, e := range page {
-			if !strings.HasPrefix(e.Type, "sign_") {
+			if !strings.HasPrefix(e.Type, "sign_") && e.Type != "check_in" {
 				continue
 			}
 			ev, err := entry(*st.Device, e)

@@ -299,12 +299,12 @@ func (c check) keys() {
 // hint says what a key is for.
 func hint(name string) string {
 	h, ok := map[string]string{
-		"device": "a device's id", "button": "a button's name", "input": "tamper, mains, battery-low or test-key",
+		"device": "a device's id", "button": "a button's name", "input": "tamper, mains, battery-low, test-key or check-in",
 		"fault": "a fault's code, such as mains_lost", "active": "true or false", "slot": "a finger's slot, 0 for an unknown one",
 		"route": "two or more places {lat, lon}", "log": "the path of a receiver's log", "unit": "the unit that comes",
 		"code": "real, false_alarm, test, drill, duplicate or unfounded", "within": "a duration such as 1s",
 		"shows": "idle, stored, centre_has, acknowledged, unit_coming, fault or drill_mode", "sounds": "true or false",
-		"link": "never, live, suspect, offline or unsure", "signed": "on, off or refused", "fixes": "a number of fixes",
+		"link": "never, live, suspect, offline or unsure", "signed": "on, off, refused or came by", "fixes": "a number of fixes",
 		"clock": "right, free, in 1970, in 2080, hour ahead or hour behind",
 	}[name]
 	if !ok {

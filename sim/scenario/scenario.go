@@ -24,7 +24,7 @@
 //	    panic: {kind: panic}           # panic, fire or medical
 //	    hush: {kind: panic, silent: true}
 //	    fire: {kind: fire, supervised: true}   # at the end of a supervised cable
-//	  inputs: [tamper, mains, battery-low, test-key]   # contacts that tell of the box itself; default none
+//	  inputs: [tamper, mains, battery-low, test-key, check-in]   # contacts that tell of the box itself; default none
 //	  siren: true                      # default false
 //	  fingers: {1: P-1001}             # a fingerprint reader: slot → officer
 //	  pins: {P-1001: "284913"}         # a screen for the officer, who may sign on by PIN there
@@ -86,7 +86,8 @@
 // do that to the cable of a supervised button, whose presses nobody sees until
 // wire mend. trip opens the
 // box (input: tamper), takes its mains away (mains), drains its battery
-// (battery-low) or turns the technician's key (test-key); restore undoes that.
+// (battery-low), turns the technician's key (test-key) or closes a guard round's
+// switch (check-in); restore undoes that.
 // finger lays a finger on the
 // reader and lifts it after for; slot 0 is a finger that the reader does not
 // know; no finger may be laid between reader unplug and reader plug. park stops a car where it is; lose fix blinds its receiver; replay
@@ -131,8 +132,9 @@
 // whole of within. lamp wants the lamps to show idle, stored, centre_has,
 // acknowledged, unit_coming, fault or drill_mode, in the style plain, silent or drill where
 // given. siren wants it to sound (sounds: true) or not. officer wants the desk
-// to have an event of a sign-on, sign-off or refusal (signed: on, off, refused)
-// since at, of that officer where given. link wants the centre to judge that it
+// to have an event of a sign-on, sign-off, refusal or check-in (signed: on, off,
+// refused, came by) since at, of that officer where given; a check-in by a
+// switch is of nobody. link wants the centre to judge that it
 // hears the device (live), or that it does not (suspect, offline), that it never
 // did (never), or that it cannot tell (unsure). track wants at least so many fixes at
 // the desk since the timeline began. fault wants the desk to list a fault of that
@@ -193,7 +195,7 @@ type Device struct {
 	Name    string            `yaml:"name" max:"64" want:"a name of at most 64 bytes"`
 	At      *Place            `yaml:"at"`
 	Buttons map[string]Button `yaml:"buttons"`
-	Inputs  []string          `yaml:"inputs" oneof:"tamper|mains|battery-low|test-key"`
+	Inputs  []string          `yaml:"inputs" oneof:"tamper|mains|battery-low|test-key|check-in"`
 	Siren   bool              `yaml:"siren"`
 	Fingers map[int]string    `yaml:"fingers"` // slot → officer; nil: no reader
 	Duress  map[int]string    `yaml:"duress"`  // slot → whose duress finger it is
@@ -259,7 +261,7 @@ type Step struct {
 	Bounce *bool     `yaml:"bounce"`
 	Hold   *bool     `yaml:"hold"`
 	For    *Duration `yaml:"for" min:"1ms" max:"10m"`
-	Input  *string   `yaml:"input" oneof:"tamper|mains|battery-low|test-key"`
+	Input  *string   `yaml:"input" oneof:"tamper|mains|battery-low|test-key|check-in"`
 	Slot   *int      `yaml:"slot" min:"0" max:"65535"`
 	Route  []Place   `yaml:"route" want:"two or more places {lat, lon}"`
 	Speed  *float64  `yaml:"speed" min:"0.1" max:"100000"`
@@ -282,7 +284,7 @@ type Step struct {
 	Shows   *string   `yaml:"shows" oneof:"idle|stored|centre_has|acknowledged|unit_coming|fault|drill_mode"`
 	Style   *string   `yaml:"style" oneof:"plain|silent|drill"`
 	Sounds  *bool     `yaml:"sounds"`
-	Signed  *string   `yaml:"signed" oneof:"on|off|refused"`
+	Signed  *string   `yaml:"signed" oneof:"on|off|refused|came by"`
 	Link    *string   `yaml:"link" oneof:"never|live|suspect|offline|unsure"`
 	Fault   *string   `yaml:"fault" min:"1" max:"64" want:"a fault's code, such as mains_lost"`
 	Active  *bool     `yaml:"active"`
