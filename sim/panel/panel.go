@@ -12,6 +12,8 @@
 //	POST /devices/{id}/link/cut|restore|blackhole
 //	POST /devices/{id}/power/cut|restore
 //	POST /devices/{id}/gps/drive|park|lose      on its route, where it is, without a fix
+//	GET  /centre                                {"running": true}
+//	POST /centre/kill|start                     as a power cut kills it; start answers when it is ready
 //	GET  /ledger                                what was injected
 //	GET  /stream                                server-sent events: hello, then device with each change
 //
@@ -75,6 +77,8 @@ func New(d *district.District, log *slog.Logger) (*Panel, error) {
 	route(http.MethodPost, "/devices/{id}/sms/{verb}", p.one(nil, texted))
 	route(http.MethodPost, "/devices/{id}/power/{verb}", p.one(nil, powered))
 	route(http.MethodPost, "/devices/{id}/gps/{verb}", p.one(nil, moved))
+	route(http.MethodGet, "/centre", p.centre)
+	route(http.MethodPost, "/centre/{verb}", p.centre)
 	route(http.MethodGet, "/ledger", p.ledger)
 	route(http.MethodGet, "/stream", p.stream)
 	route(http.MethodGet, "/healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -341,6 +345,25 @@ func moved(d *district.Device, r *http.Request, _ options) error {
 	default:
 		return bad(http.StatusNotFound, "verb", verb, "drive, park or lose")
 	}
+}
+
+// centre kills the centre or starts it, and says whether it runs.
+func (p *Panel) centre(w http.ResponseWriter, r *http.Request) {
+	switch verb := r.PathValue("verb"); verb {
+	case "":
+	case "kill":
+		p.d.Centre.Kill()
+	case "start":
+		if err := p.d.Centre.Start(r.Context()); err != nil {
+			p.log.Error("request failed", "path", r.URL.Path, "err", err)
+			writeProblem(w, problemf(http.StatusInternalServerError, "%v", err))
+			return
+		}
+	default:
+		writeProblem(w, bad(http.StatusNotFound, "verb", verb, "kill or start"))
+		return
+	}
+	writeJSON(w, "application/json", http.StatusOK, map[string]bool{"running": p.d.Centre.Running()})
 }
 
 func (p *Panel) views() []district.View {

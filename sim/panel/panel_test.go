@@ -140,6 +140,12 @@ func TestVerbs(t *testing.T) {
 	post("/devices/car-1/finger/unknown", "")
 	post("/devices/car-1/gps/lose", "")
 	post("/devices/car-1/gps/park", "")
+	for _, c := range []struct{ verb, says string }{{"kill", "false"}, {"kill", "false"}, {"start", "true"}, {"start", "true"}} {
+		post("/centre/"+c.verb, "")
+		if _, _, b := do(t, "GET", url+"/centre", ""); strings.TrimSpace(string(b)) != `{"running":`+c.says+`}` {
+			t.Errorf("after %s: %s", c.verb, b)
+		}
+	}
 
 	var l struct {
 		Presses []struct{ Device, Button string }
@@ -180,6 +186,8 @@ func TestProblems(t *testing.T) {
 		{"POST", "/devices/box-1/power/down", "", 404, `verb "down": want cut or restore`},
 		{"POST", "/devices/car-1/gps/drive", "", 404, `device "car-1": want a device that has a route to drive`},
 		{"GET", "/devices/box-1/power/cut", "", 405, `method "GET": want POST`},
+		{"POST", "/centre/stop", "", 404, `verb "stop": want kill or start`},
+		{"POST", "/centre", "", 405, `method "POST": want GET`},
 		{"POST", "/devices", "", 405, `method "POST": want GET`},
 		{"GET", "/nothing", "", 404, `path "/nothing": want a path of the simulator, such as /devices`},
 		{"GET", "/static/nothing.js", "", 404, `path "/static/nothing.js": want a part of the page`},
