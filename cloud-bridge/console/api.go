@@ -65,6 +65,8 @@ type Devices interface {
 type History interface {
 	// Events returns a device's events in the order of their storing.
 	Events(ctx context.Context, device string, q store.EventQuery) ([]store.EventRow, error)
+	// FingerEvents returns what happened at a device's reader, the newest first.
+	FingerEvents(ctx context.Context, device string, limit int) ([]store.EventRow, error)
 	// Track returns at most limit fixes, the latest, from ≤ time < to.
 	Track(ctx context.Context, device string, from, to time.Time, limit int) ([]store.Fix, error)
 }
@@ -462,6 +464,30 @@ func (c *Console) listEvents(r *http.Request, _ http.ResponseWriter) (any, error
 			return nil, err
 		}
 		answer.Events, answer.Next = append(answer.Events, e), e.ID
+	}
+	return answer, nil
+}
+
+// shownFingers is how many events of a reader are told.
+const shownFingers = 50
+
+func (c *Console) listFingers(r *http.Request, _ http.ResponseWriter) (any, error) {
+	if err := c.seesDevice(r.Context(), r.PathValue("id")); err != nil {
+		return nil, err
+	}
+	rows, err := c.options.Store.FingerEvents(r.Context(), r.PathValue("id"), shownFingers)
+	if err != nil {
+		return nil, err
+	}
+	answer := struct {
+		Events []*Event `json:"events"`
+	}{make([]*Event, 0, len(rows))}
+	for i := range rows {
+		e, err := viewEvent(&rows[i])
+		if err != nil {
+			return nil, err
+		}
+		answer.Events = append(answer.Events, e)
 	}
 	return answer, nil
 }

@@ -194,6 +194,7 @@ func (c *Console) routes() *http.ServeMux {
 	api("GET /api/v1/summary", c.getSummary)
 	api("GET /api/v1/devices/{id}", c.getDevice)
 	api("GET /api/v1/devices/{id}/gaps", c.getDeviceGaps)
+	api("GET /api/v1/devices/{id}/fingers", c.listFingers)
 	api("GET /api/v1/devices/{id}/events", c.listEvents)
 	api("GET /api/v1/devices/{id}/track", c.getTrack)
 	api("GET /api/v1/gaps", c.listGaps)

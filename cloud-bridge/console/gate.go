@@ -107,6 +107,7 @@ var rules = map[string]rule{
 	"GET /api/v1/devices":                     {least: account.Viewer},
 	"GET /api/v1/devices/{id}":                {least: account.Viewer},
 	"GET /api/v1/devices/{id}/gaps":           {least: account.Viewer},
+	"GET /api/v1/devices/{id}/fingers":        {least: account.Viewer},
 	"GET /api/v1/devices/{id}/events":         {least: account.Viewer},
 	"GET /api/v1/devices/{id}/track":          {least: account.Viewer},
 	"GET /api/v1/gaps":                        {least: account.Viewer},

@@ -62,12 +62,16 @@ func valued() map[string][]string {
 			string(wire.StartedPower), string(wire.StartedWatchdog), string(wire.StartedPanic), string(wire.StartedCommanded),
 			string(wire.StartedHung), string(wire.StartedCrashed), string(wire.StartedUnknown),
 		},
-		"board":    {"under_voltage", "under_voltage_was", "throttled", "throttled_was"},
-		"group":    {string(incident.Open), string(incident.Acknowledged), string(incident.Dispatched), string(incident.Closed)},
-		"heard":    {"ok", "late", "silent", "unsure"},
-		"fix":      {"live", "recent", "old"},
-		"unit.fix": {"live", "old"},
-		"fault":    nil, // open-ended: a code without a message shows itself
+		"board":       {"under_voltage", "under_voltage_was", "throttled", "throttled_was"},
+		"group":       {string(incident.Open), string(incident.Acknowledged), string(incident.Dispatched), string(incident.Closed)},
+		"finger":      {wire.FingerEnrolled.String(), wire.FingerDeleted.String()},
+		"finger.role": {wire.RoleOfficer.String(), wire.RoleSupervisor.String(), wire.RoleTechnician.String()},
+		"finger.by":   {"test_key", "local", "config"}, // else whose finger it was
+		"refused":     {"no_match", "weak_match", "unreadable", "not_believed", "locked", "unknown_slot", "not_authorised", "bad_pin"},
+		"heard":       {"ok", "late", "silent", "unsure"},
+		"fix":         {"live", "recent", "old"},
+		"unit.fix":    {"live", "old"},
+		"fault":       nil, // open-ended: a code without a message shows itself
 	}
 	for step := range strings.SplitSeq("take_over add_unit en_route on_scene checked note resume suspend return cancel sound hush", " ") {
 		v["step"] = append(v["step"], step) // as steps.js lists them

@@ -200,11 +200,13 @@ func TestOpenAPIAnswers(t *testing.T) {
 	for _, p := range places {
 		call("GET", v1+"/devices/{id}", v1+"/devices/"+p.id, "")
 		call("GET", v1+"/devices/{id}/gaps", v1+"/devices/"+p.id+"/gaps", "")
+		call("GET", v1+"/devices/{id}/fingers", v1+"/devices/"+p.id+"/fingers", "")
 		call("GET", v1+"/devices/{id}/events", v1+"/devices/"+p.id+"/events?limit=1000", "")
 		call("GET", v1+"/devices/{id}/track", v1+"/devices/"+p.id+"/track", "")
 	}
 	call("GET", v1+"/devices/{id}", v1+"/devices/none", "")
 	call("GET", v1+"/devices/{id}/gaps", v1+"/devices/none/gaps", "")
+	call("GET", v1+"/devices/{id}/fingers", v1+"/devices/none/fingers", "")
 	call("GET", v1+"/gaps", v1+"/gaps", "")
 	call("GET", v1+"/gaps", v1+"/gaps?device=box-05&lane=duty&why=not_yet,never&final=false&limit=1", "")
 	call("GET", v1+"/gaps", v1+"/gaps?why=lost", "")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -33,8 +35,37 @@ func (s *Store) Events(ctx context.Context, device string, q EventQuery) ([]Even
 	if err != nil {
 		return nil, err
 	}
+	return s.eventRows(ctx, num, rows)
+}
+
+// maxFaults is how many faults and others FingerEvents looks through.
+const maxFaults = 1000
+
+// FingerEvents returns what happened at a device's reader, the newest first:
+// fingers enrolled, deleted and refused, and the reader's faults. The error
+// wraps [ErrNotFound] when there is no such device.
+func (s *Store) FingerEvents(ctx context.Context, device string, limit int) ([]EventRow, error) {
+	num, err := s.number(ctx, device)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.query(ctx, `SELECT event, received_at, message FROM events INDEXED BY events_of_fingers
+		WHERE device = ? AND type IN (18, 19, 24) ORDER BY event DESC LIMIT ?`, num, maxFaults)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.eventRows(ctx, num, rows)
+	all = slices.DeleteFunc(all, func(r EventRow) bool {
+		f, ok := r.Event.Body.(*wire.Fault)
+		return ok && !strings.HasPrefix(f.Code, "fingerprint_")
+	})
+	return all[:min(limit, len(all))], err
+}
+
+// eventRows reads rows of event, received_at and message of one device.
+func (s *Store) eventRows(ctx context.Context, num int64, rows *sql.Rows) ([]EventRow, error) {
 	var out []EventRow
-	err = each(rows, func(scan func(...any) error) (bool, error) {
+	err := each(rows, func(scan func(...any) error) (bool, error) {
 		var r EventRow
 		var at sql.NullInt64
 		if err := scan(&r.ID, &at, &r.Message); err != nil {

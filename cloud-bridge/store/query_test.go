@@ -101,6 +101,33 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// What happened at the reader, the newest first, and no other fault.
+func TestFingerEvents(t *testing.T) {
+	s := fresh(t)
+	duty := lane(t, "box-01", wire.Duty)
+	as := []store.Arrival{
+		duty.next(&wire.FingerChanged{Action: wire.FingerEnrolled, Slot: 2, Officer: "P-1001", Role: wire.RoleOfficer, By: "P-0007"}),
+		duty.next(&wire.SignOn{Officer: "P-1001", Slot: 2}),
+		duty.next(&wire.Fault{Code: "tamper", Active: true}),
+		duty.next(&wire.SignRefused{Reason: "no_match"}),
+		duty.next(&wire.Fault{Code: "fingerprint_locked", Active: true}),
+		duty.next(&wire.Fault{Code: "mains_lost", Active: true}),
+	}
+	commit(t, s, as...)
+	rows, err := s.FingerEvents(t.Context(), "box-01", 50)
+	var got []uint64
+	for _, r := range rows {
+		got = append(got, r.Event.Seq)
+	}
+	wants(t, "numbers", got, []uint64{5, 4, 1})
+	if rows, err2 := s.FingerEvents(t.Context(), "box-01", 2); err != nil || err2 != nil || len(rows) != 2 || rows[0].Event.Seq != 5 {
+		t.Errorf("%v, %v: %d rows", err, err2, len(rows))
+	}
+	if _, err := s.FingerEvents(t.Context(), "none", 2); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("%v, want ErrNotFound", err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	s := fresh(t)
 	var b store.Batch

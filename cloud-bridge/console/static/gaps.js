@@ -1,4 +1,4 @@
-// One device: what is missing of its events, and why.
+// One device: what is missing of its events, and why, and what happened at its reader.
 
 import { Refusal, get } from "./api.js";
 import { $, h } from "./dom.js";
@@ -8,7 +8,7 @@ import { clock, t, ticking, tx } from "./text.js";
 const shownGaps = 200; // a page of more is no report; the API has all
 
 let shown = null; // the device's id
-let report = null; // the last one that came, of that device
+let report = null, fingers = []; // the last that came, of that device
 let asking = null, again = false, failed = false;
 
 // draw shows the device of that id, or none.
@@ -16,6 +16,7 @@ export function draw(id) {
   if (shown !== id) {
     shown = id;
     report = null;
+    fingers = [];
     failed = false;
     drawReport();
     if (id) {
@@ -64,8 +65,9 @@ async function refresh() {
   asking = true;
   again = false;
   try {
-    const got = await get(`/devices/${encodeURIComponent(id)}/gaps`);
-    if (id === shown) report = got;
+    const path = `/devices/${encodeURIComponent(id)}/`;
+    const [got, at] = await Promise.all([get(path + "gaps"), get(path + "fingers")]);
+    if (id === shown) [report, fingers] = [got, at.events];
     failed = false;
   } catch (e) {
     if (!(e instanceof Refusal)) throw e;
@@ -81,10 +83,24 @@ const range = (g) => (g.from === g.to ? String(g.from) : `${g.from}–${g.to}`);
 const unsound = (g) => g.why === "chain" || g.why === "twice"; // stored all the same
 const short = (stream) => h("code", { title: stream }, stream.slice(0, 6));
 
+// drawFingers lists what happened at the reader, the newest first; whose duress finger one is stays in the API.
+function drawFingers() {
+  $("fingers").hidden = !fingers.length;
+  $("fingers-rows").replaceChildren(...fingers.map((e) => {
+    const b = e.body, at = e.occurred_at.time ?? e.received_at;
+    const line = (...parts) => h("li", {}, h("b", { class: "num" }, clock(at)), h("span", {}, ...parts.filter(Boolean)));
+    const slot = b.slot ? h("span", { class: "num" }, t("fingers.slot", { n: b.slot })) : null;
+    if (e.type === "finger_changed") return line(h("span", {}, tx("finger", b.action)), h("bdi", {}, b.officer), h("span", {}, tx("finger.role", b.role)), slot, h("span", { class: "dim" }, t("fingers.by", { who: tx("finger.by", b.by) })));
+    if (e.type === "sign_refused") return line(h("span", { class: "doubt" }, tx("refused", b.reason)), slot);
+    return line(h("span", { class: b.active ? "bad" : "" }, tx("fault", b.code)), b.active ? null : h("span", { class: "dim" }, t("fingers.over")));
+  }));
+}
+
 function drawReport() {
   $("gaps-failed").hidden = !failed;
   for (const id of ["gaps-verdict", "gaps-report"]) $(id).hidden = !report;
   if (!report) return;
+  drawFingers();
   const lanes = Object.entries(report.totals);
   const sum = (name) => lanes.reduce((n, [, a]) => n + a[name], 0);
   const missing = sum("missing"), dropped = sum("dropped"), wrong = sum("twice") + sum("chain_breaks");
