@@ -178,14 +178,6 @@ func TestUp(t *testing.T) {
 		_ = in.Close()
 	}()
 	lines := bufio.NewReader(out)
-	told, err := lines.ReadString('\n')
-	if err != nil {
-		t.Fatalf("no line to sign in: %v\n%s", err, stderr.String())
-	}
-	var name, password string
-	if n, err := fmt.Sscanf(told, "sign in: name=%s password=%s\n", &name, &password); n != 2 || err != nil || len(password) < 20 {
-		t.Fatalf("the line to sign in is %q", told)
-	}
 	line, err := lines.ReadString('\n')
 	if err != nil {
 		t.Fatalf("no ready line: %v\n%s", err, stderr.String())
@@ -193,6 +185,11 @@ func TestUp(t *testing.T) {
 	var desk, url string
 	if n, err := fmt.Sscanf(line, "ready desk=%s sim=%s\n", &desk, &url); n != 2 || err != nil {
 		t.Fatalf("the ready line is %q", line)
+	}
+	var name, password string
+	_, told, _ := strings.Cut(stderr.String(), "sign in: ")
+	if n, err := fmt.Sscanf(told, "name=%s password=%s\n", &name, &password); n != 2 || err != nil || len(password) < 20 {
+		t.Fatalf("no line to sign in:\n%s", stderr.String())
 	}
 	var devices struct{ Devices []json.RawMessage }
 	get(t, url+"/devices", &devices)

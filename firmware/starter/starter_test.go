@@ -34,9 +34,9 @@ func TestMain(m *testing.M) {
 	switch os.Getenv("STARTER_CHILD") {
 	case "hangs": // as soon as it is ready
 		say("STATUS=up\nREADY=1\n")
-		select {}
+		hang()
 	case "never ready":
-		select {}
+		hang()
 	case "ends":
 		os.Exit(7)
 	case "done":
@@ -45,6 +45,13 @@ func TestMain(m *testing.M) {
 		for range time.Tick(50 * time.Millisecond) {
 			say("WATCHDOG=1")
 		}
+	}
+}
+
+// hang does not return. The runtime would end a process all of whose goroutines
+// wait for nothing.
+func hang() {
+	for range time.Tick(time.Hour) {
 	}
 }
 

@@ -37,9 +37,14 @@ async function request(path, options) {
   return body;
 }
 
+// Who signs out is on the way to the log-in page already.
+let leaving = false;
+document.querySelector('form[action="/logout"]')?.addEventListener("submit", () => { leaving = true; });
+
 // signedOut goes to where one signs in, and comes back from there. What is shown here would
 // only grow old.
 function signedOut() {
+  if (leaving) return;
   location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search + location.hash));
 }
 

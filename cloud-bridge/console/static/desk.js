@@ -49,7 +49,8 @@ function drawDevices() {
   due = null;
   strip.draw(device, chooseDevice);
   map.draw(selected);
-  map.track(device ?? incidents.get(selected)?.dispatched?.unit ?? null);
+  const unit = device ?? incidents.get(selected)?.dispatched?.unit;
+  map.track(devices.has(unit) ? unit : null); // a unit may be no device of ours
 }
 
 filter.setUp(() => {

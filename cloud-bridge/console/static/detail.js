@@ -71,7 +71,11 @@ function fold(which) {
   }
   fault(null);
   buttons();
-  if (which === "dispatch") drawUnits(incidents.get(shown));
+  if (which === "dispatch") {
+    asking = 0;
+    listless = true;
+    drawUnits(incidents.get(shown));
+  }
   // The person asked for the form, so the focus may go there.
   if (which) forms[which].querySelector("input:not([disabled])")?.focus();
   else if (forms.dispatch.contains(document.activeElement) || forms.close.contains(document.activeElement)) $("detail").focus();
@@ -281,18 +285,22 @@ async function drawUnits(i) {
     (label, id) => {
       const [how, u] = list.find(([, x]) => x.device === id);
       label.className = "fix-" + how;
-      label.firstElementChild.disabled = how === "none";
-      const at = u.fix && Date.parse(u.fix.time);
+      const at = u.fix && Date.parse(u.fix.time), age = u.fix && u.fix.age_s <= ranked.fix_limit_s ? "live" : "old";
       label.lastElementChild.replaceChildren(
         h("b", {}, h("bdi", {}, u.name || id)),
         h("span", { class: "dim" }, h("bdi", {}, u.officer || t("unit.nobody")), " · ", tx("unit_state", u.state), u.incident ? ` #${u.incident}` : ""),
         h("span", { class: "far num" }, how === "live" && u.distance_m !== undefined ? distance(u.distance_m) : t("unit.no_distance")),
-        h("span", { class: "fix" }, at ? ticking(at, "unit.fix_" + how) : t("unit.no_fix")),
+        h("span", { class: "fix" }, at ? h("span", { class: "age-" + age }, ticking(at, "unit.fix_" + age)) : t("unit.no_fix")),
         ...(u.reason ? [h("span", { class: "doubt", dir: "auto" }, u.reason)] : []),
       );
     });
   if (!list.length) box.replaceChildren(h("p", { class: "dim" }, t("unit.none")));
+  // The form was opened before the list had come: the focus goes where it would have gone.
+  const other = forms.dispatch.elements.other;
+  if (listless && document.activeElement === other && !other.value) box.querySelector("input:not([disabled])")?.focus();
+  listless = false;
 }
+let listless = true; // the form was opened, and the list is not there yet
 
 // tick redoes what changes with time alone.
 export function tick() {
