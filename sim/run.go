@@ -61,6 +61,12 @@ func runScenario(ctx context.Context, version string, args []string, std streams
 	if err != nil {
 		return err
 	}
+	return conclude(r, report, std)
+}
+
+// conclude writes and tells a report; the error says when the scenario does not
+// hold.
+func conclude(r *play.Report, report string, std streams) error {
 	if report != "" {
 		var b bytes.Buffer
 		if err := r.WriteJSON(&b); err != nil {

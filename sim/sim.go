@@ -32,6 +32,7 @@ import (
 	"github.com/fengsui/fengsui/boards/strictyaml"
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/sim/bench"
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/district"
 	"github.com/fengsui/fengsui/sim/scenario"
@@ -49,6 +50,12 @@ const usage = `usage: sim COMMAND
       --report FILE           write what came of it as JSON
       --desk-addr HOST:PORT   where the desk listens meanwhile (a free port of 127.0.0.1)
       --data DIR              keep everything there (default: a new folder, removed at the end)
+  bench SCENARIO.yaml       play a scenario to a real device, whose buttons, lamps and serial ports are wired to this machine
+      --wiring FILE           what is wired to what (go doc github.com/fengsui/fengsui/sim/bench)
+      --mqtt-addr HOST:PORT   where the device reaches the centre: an address of this machine
+      --data DIR              keep everything there, the centre's key too, which the device has to know
+      --report, --desk-addr   as above
+      --wait 10m              how long the device may take to say hello
   check SCENARIO.yaml…      say whether scenarios are well formed
                             (the format: go doc github.com/fengsui/fengsui/sim/scenario)
   reader                    play a fingerprint sensor on a terminal, for any driver; prints the path. It reads
@@ -117,7 +124,7 @@ func Run(ctx context.Context, version string, args []string, stdin io.Reader, st
 	case errors.Is(err, errUsage):
 		fmt.Fprint(stderr, usage)
 		return 2
-	case errors.As(err, &bad), errors.Is(err, scenario.ErrFile):
+	case errors.As(err, &bad), errors.Is(err, scenario.ErrFile), errors.Is(err, bench.ErrWiring):
 		return 2
 	}
 	return 1
@@ -150,6 +157,8 @@ func run(ctx context.Context, version string, args []string, stdin io.Reader, st
 		return up(ctx, version, args[1:], std)
 	case "run":
 		return runScenario(ctx, version, args[1:], std)
+	case "bench":
+		return Bench(ctx, version, args[1:], std.out, std.err, nil)
 	case "check":
 		return check(args[1:], std)
 	case "reader":

@@ -133,6 +133,8 @@ type Event struct {
 	MonoMS int64           `json:"mono_ms"`
 	Type   string          `json:"type"`
 	Body   json.RawMessage `json:"body"`
+
+	ReceivedAt time.Time `json:"received_at"`
 }
 
 // do sends a request and decodes the answer into out. The error wraps

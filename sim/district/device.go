@@ -54,6 +54,8 @@ type Device struct {
 	screen  string   // address of the officer's, with its token; "": none
 	dir     string   // of its data, its card; "" on a virtual board
 	twin    twin
+	rig     Rig // plays the outsides of a real device; nil: the device is a process of ours
+	real    realRun
 	sockets string      // folder of a virtual board's; "": none
 	key     chan string // gets the public key that a virtual board has made
 	log     *slog.Logger
@@ -224,6 +226,10 @@ func (d *Device) move(button string, c *contact, closed, bounce bool) (at, rest 
 
 // send writes a command to the process, if there is one. The caller holds d.mu.
 func (d *Device) send(c child.Command) {
+	if d.rig != nil {
+		d.sendRig(c)
+		return
+	}
 	if d.proc == nil {
 		return // no power: the contact moves, and nobody sees it
 	}
@@ -362,7 +368,7 @@ func (d *Device) Park() error { return d.feed(func() error { d.gps.park(); retur
 
 // SetClock sets its system clock: a word of the scenario's verb "set clock".
 func (d *Device) SetClock(word string) error {
-	if d.Spec.Virtual() {
+	if d.Spec.Virtual() || d.rig != nil {
 		return fmt.Errorf("%w: %s has a clock of its own", ErrNoPart, d.ID)
 	}
 	d.mu.Lock()
@@ -405,6 +411,10 @@ func (d *Device) PowerCut() {
 	at := mono.Now()
 	if p != nil {
 		p.die()
+	}
+	if d.rig != nil && was {
+		d.rig.Power(false)
+		d.real.over = true
 	}
 	d.mu.Unlock()
 	if !was {
@@ -449,6 +459,10 @@ func (d *Device) PowerRestore() error {
 
 // boot starts the process. The caller holds d.mu.
 func (d *Device) boot() error {
+	if d.rig != nil {
+		d.bootRig()
+		return nil
+	}
 	for _, p := range d.ports {
 		if err := p.Reset(); err != nil {
 			return err
@@ -614,6 +628,9 @@ func (d *Device) close(giveUp <-chan struct{}) error {
 	}
 	for _, port := range d.ports {
 		err = errors.Join(err, port.Close())
+	}
+	if d.rig != nil {
+		err = errors.Join(err, d.rig.Close())
 	}
 	if d.sockets != "" {
 		err = errors.Join(err, os.RemoveAll(d.sockets))

@@ -53,6 +53,7 @@ type Options struct {
 	Centre    child.Main         // the centre's program, for its key; serve runs in a child
 	Starter   Starter            // of the children
 	Image     Imager             // of virtual boards; nil: there are none
+	Bench     *Bench             // says which device is a real one; nil: none
 	Log       *slog.Logger
 }
 
@@ -146,6 +147,13 @@ func Start(ctx context.Context, o Options) (_ *District, err error) {
 			return nil, err
 		}
 	}
+	if b := o.Bench; b != nil {
+		dev := d.devices[b.Device]
+		dev.wg.Go(func() { d.follow(dev) })
+		if b.Told != nil {
+			b.Told(d.Centre.URL(), dev.link.Addr(), key)
+		}
+	}
 	return d, nil
 }
 
@@ -184,6 +192,9 @@ func (d *District) newDevice(ctx context.Context, id string, o Options, centreKe
 	for name := range spec.Buttons {
 		dev.buttons[name] = &contact{turn: make(chan struct{}, 1)}
 		dev.buttons[name].turn <- struct{}{}
+	}
+	if b := o.Bench; b != nil && b.Device == id {
+		return dev, b.Key, dev.wire(b, filepath.Join(o.Data, id+".reader.json"), d)
 	}
 	if dev.link, err = link.Listen(d.Centre.dial); err != nil {
 		return nil, "", err

@@ -24,7 +24,7 @@ type twin struct {
 // copy, or ends that. A twin that was started is a new copy.
 func (d *Device) Twin(runs bool) error {
 	if d.twin.dir == "" {
-		return fmt.Errorf("%w: %s is a virtual board, whose card is not copied", ErrNoPart, d.ID)
+		return fmt.Errorf("%w: %s has a card of its own, which is not copied", ErrNoPart, d.ID)
 	}
 	d.supply.Lock()
 	defer d.supply.Unlock()

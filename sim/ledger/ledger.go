@@ -138,6 +138,18 @@ func (l *Ledger) RunBegan(r Run) {
 	add(l, &l.e.Runs, r)
 }
 
+// RunDated corrects when a run began, of which only a latest time was known; a
+// later time, or another run, changes nothing.
+func (l *Ledger) RunDated(device, stream string, boot uint64, latest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.e.Runs {
+		if r := &l.e.Runs[i]; r.Device == device && r.Boot == boot && (r.Stream == stream || slices.Contains(r.Later, stream)) {
+			r.Began = min(r.Began, latest)
+		}
+	}
+}
+
 // StreamBegan enters another stream of a device's newest run.
 func (l *Ledger) StreamBegan(device, stream string) {
 	l.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -28,9 +29,10 @@ const (
 // Dial opens a connection to the far end.
 type Dial func(ctx context.Context) (net.Conn, error)
 
-// A Link is a proxy on a port of the loopback interface. Make it with Listen.
+// A Link is a proxy on a port of this machine. Make it with Listen.
 type Link struct {
 	dial Dial
+	host netip.Addr
 	port int
 	hold int           // a bound socket that never listens: it keeps the port while the link is cut
 	done chan struct{} // closed by Close
@@ -44,14 +46,23 @@ type Link struct {
 	open   chan struct{} // closed while bytes may pass
 }
 
-// Listen starts a link that is up. The caller closes it.
+// Listen starts a link that is up, on a free port of the loopback interface.
+// The caller closes it.
 func Listen(dial Dial) (*Link, error) {
-	fd, port, err := reserve()
+	return ListenAt(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0), dial)
+}
+
+// ListenAt is Listen on an IPv4 address of this machine; port 0 is a free one.
+func ListenAt(at netip.AddrPort, dial Dial) (*Link, error) {
+	if !at.Addr().Is4() {
+		return nil, fmt.Errorf("link: address %s: want an IPv4 address of this machine", at)
+	}
+	fd, port, err := reserve(at)
 	if err != nil {
-		return nil, fmt.Errorf("link: reserve a port: %w", err)
+		return nil, fmt.Errorf("link: reserve a port of %s: %w", at, err)
 	}
 	l := &Link{
-		dial: dial, port: port, hold: fd, done: make(chan struct{}),
+		dial: dial, host: at.Addr(), port: port, hold: fd, done: make(chan struct{}),
 		state: Cut, conns: make(map[net.Conn]struct{}), open: make(chan struct{}),
 	}
 	if err := l.Set(Up); err != nil {
@@ -60,16 +71,16 @@ func Listen(dial Dial) (*Link, error) {
 	return l, nil
 }
 
-// reserve binds a port of 127.0.0.1 without listening on it: connecting to it
-// is refused, and nobody else is given it.
-func reserve() (fd, port int, err error) {
+// reserve binds a port without listening on it: connecting to it is refused,
+// and nobody else is given it.
+func reserve(at netip.AddrPort) (fd, port int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, 0, err
 	}
 	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())})
 	}
 	var sa unix.Sockaddr
 	if err == nil {
@@ -82,7 +93,7 @@ func reserve() (fd, port int, err error) {
 }
 
 // Addr returns the address to connect to, host:port. It never changes.
-func (l *Link) Addr() string { return fmt.Sprintf("127.0.0.1:%d", l.port) }
+func (l *Link) Addr() string { return fmt.Sprintf("%s:%d", l.host, l.port) }
 
 // State returns what the link does.
 func (l *Link) State() State {
