@@ -184,6 +184,7 @@ async function fetchAll() {
     const have = new Set(list.map((i) => i.id));
     for (const id of incidents.keys()) if (!have.has(id) && id !== selected) incidents.delete(id);
     for (const i of list) putIncident(i);
+    detail.told(selected);
     devices.clear();
     for (const d of all.devices) putDevice(d);
     strip.drawRefused(refused);
@@ -284,6 +285,7 @@ function take(kind, object) {
   } else if (kind === "incident") {
     const known = incidents.get(object.id);
     putIncident(object);
+    detail.told(object.id);
     changed();
     if (!known || object.presses > known.presses) arrived(incidents.get(object.id));
   } else strip.drawRefused(object);

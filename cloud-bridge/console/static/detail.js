@@ -101,9 +101,22 @@ export function press(verb) {
   if (shown && !button.disabled) button.click();
 }
 
+// told says that the centre has told of an incident anew: its timeline may be longer
+// though nothing else of it differs, as when a photo has come.
+export function told(id) {
+  if (id !== shown) return;
+  asked = "";
+  steps.told();
+}
+
+const newest = new Map(); // by id: the last request, so that an older answer does not come after it
 export async function refresh(id) {
+  const mine = (newest.get(id) ?? 0) + 1;
+  newest.set(id, mine);
   try {
-    putIncident(await get("/incidents/" + encodeURIComponent(id)));
+    const answer = await get("/incidents/" + encodeURIComponent(id));
+    if (newest.get(id) !== mine) return;
+    putIncident(answer);
     if (id === shown) draw(id);
   } catch (e) {
     if (!(e instanceof Refusal)) throw e;

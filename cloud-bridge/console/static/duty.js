@@ -2,7 +2,12 @@
 
 import { Refusal, get, remove, post, put } from "./api.js";
 import { $, h, typing } from "./dom.js";
-import { areas, clock, span, t, tx } from "./text.js";
+import { areas, boot, clock, span, t, tx } from "./text.js";
+
+// Who takes units out of service, and who plans; the centre judges it anew.
+const acts = ["dispatcher", "supervisor", "admin"].includes(boot.me.role);
+const plans = ["supervisor", "admin"].includes(boot.me.role) && boot.me.scope === "*";
+for (const form of ["drill", "group", "plan"]) for (const e of $(form).elements) e.disabled = !plans;
 
 function fault(e) {
   $("done").hidden = true;
@@ -55,7 +60,7 @@ function drawUnits(list) {
     h("td", {}, u.officer ? name(u.officer) : "–"),
     h("td", {}, u.fix ? t("duty.fix_age", { span: span(u.fix.age_s * 1000) }) : "–"),
     h("td", {}, u.incident ? h("a", { href: "/#incident=" + encodeURIComponent(u.incident) }, "#" + u.incident) : "–"),
-    h("td", {}, u.set ? button(t("duty.back"), () => act(() => post(`/units/${u.device}/state`, { state: "", reason: "" }), t("duty.done")))
+    h("td", {}, !acts ? null : u.set ? button(t("duty.back"), () => act(() => post(`/units/${u.device}/state`, { state: "", reason: "" }), t("duty.done")))
       : outForm(u)))));
 }
 
@@ -85,18 +90,18 @@ function drawVisits(list) {
 function drawDrills(list) {
   $("drills").replaceChildren(...list.map((d) => h("li", {}, h("code", {}, d.device),
     h("span", {}, d.on ? t("duty.drill_until", { at: clock(d.until), by: d.by }) : t("duty.drill_over")), h("span", { class: d.told ? "dim" : "doubt" }, d.told ? t("duty.told") : t("duty.not_told")),
-    d.on ? button(t("duty.drill_end"), () => act(() => post("/drills", { on: false, devices: [d.device] }), t("duty.done"))) : null)));
+    d.on && plans ? button(t("duty.drill_end"), () => act(() => post("/drills", { on: false, devices: [d.device] }), t("duty.done"))) : null)));
 }
 
 function drawGroups(list) {
   $("groups").replaceChildren(...list.map((g) => h("li", {}, h("b", {}, name(g.name)), h("code", {}, g.id), h("span", {}, g.devices.join(t("list.comma"))),
     h("span", { class: "dim" }, g.automatic ? t("duty.automatic", { n: g.sounds_s }) : t("duty.by_hand", { n: g.sounds_s })),
-    button(t("duty.group_change"), () => {
+    plans && button(t("duty.group_change"), () => {
       const f = $("group").elements;
       [f.id.value, f.name.value, f.devices.value, f.sounds.value, f.automatic.checked] = [g.id, g.name, g.devices.join(" "), g.sounds_s, g.automatic];
       f.name.focus();
     }),
-    button(t("duty.group_drop"), () => act(() => remove("/groups/" + encodeURIComponent(g.id)), t("duty.done"))))));
+    plans && button(t("duty.group_drop"), () => act(() => remove("/groups/" + encodeURIComponent(g.id)), t("duty.done"))))));
 }
 
 function drawPlaces(groups, features) {

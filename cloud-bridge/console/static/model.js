@@ -24,13 +24,12 @@ export function putIncident(incident) {
     next.presses = Math.max(old.presses, incident.presses);
     next.cleared = incident.cleared ?? old.cleared;
     if ((old.shown?.rev ?? 0) > (incident.shown?.rev ?? 0)) next.shown = old.shown;
-    if (!next.timeline && mark(next) === mark(old)) next.timeline = old.timeline;
   }
   incidents.set(incident.id, next);
 }
 
 // mark differs when something about an incident does.
-export const mark = (i) => [i.id, i.rev, i.presses, i.shown?.rev ?? 0, i.cleared ? 1 : 0, i.sms ? (i.sms.only ? 2 : 1) : 0, i.pressed_at.time, i.pressed_at.uncertainty_ms, i.level, i.tier, i.owner, i.request?.at, i.help?.at, i.changed, ...(i.units ?? []).map((u) => u.unit + u.state)].join("/");
+export const mark = (i) => [i.id, i.rev, i.presses, i.shown?.rev ?? 0, i.cleared ? 1 : 0, i.sms ? (i.sms.only ? 2 : 1) : 0, i.pressed_at.time, i.pressed_at.uncertainty_ms, i.level, i.tier, i.owner, i.request?.at, i.help?.at, ...(i.units ?? []).map((u) => u.unit + u.state)].join("/");
 
 // putDevice keeps the one that was heard later.
 export function putDevice(device) {

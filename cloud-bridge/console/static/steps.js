@@ -5,7 +5,7 @@
 import { Refusal, get } from "./api.js";
 import { $, h, keyed } from "./dom.js";
 import { incidents } from "./model.js";
-import { clock, t, tx } from "./text.js";
+import { boot, clock, t, tx } from "./text.js";
 
 const hand = ["acknowledged", "dispatched", "en_route", "on_scene", "checked", "suspended"];
 const sent = ["dispatched", "en_route", "on_scene", "checked"];
@@ -80,10 +80,15 @@ const fault = (text) => {
   $("step-error").textContent = text ?? "";
 };
 
+// Who takes steps, and who approves what another asked and hands out evidence; the centre
+// judges it anew.
+const acts = ["dispatcher", "supervisor", "admin"].includes(boot.me.role);
+const approves = ["supervisor", "admin"].includes(boot.me.role);
+
 // possible says whether a step's button is worth pressing.
 function possible(name, i) {
   const s = steps[name];
-  return s.in.includes(i.state) && (!s.when || s.when(i)) && !(i.request && ["cancel", "suspend", "return"].includes(name));
+  return acts && s.in.includes(i.state) && (!s.when || s.when(i)) && !(i.request && ["cancel", "suspend", "return"].includes(name));
 }
 
 // press does what a click on a step's button does, for the keyboard.
@@ -160,16 +165,20 @@ export function draw(i, busy) {
   $("request").hidden = !r;
   if (r) {
     $("request-text").replaceChildren(h("b", {}, t("request.asked", { by: r.by, what: tx("step", r.what) })), " ", h("span", { dir: "auto" }, r.reason), " ", h("time", { class: "dim" }, clock(r.at)));
-    $("do-approve").disabled = $("do-deny").disabled = busy;
+    $("do-approve").disabled = busy || !approves;
+    $("do-deny").disabled = busy || !acts;
+    $("do-approve").title = approves ? "" : t("request.supervisor");
   }
   $("help-call").hidden = !i.help;
   if (i.help) $("help-call").textContent = t("help.call", { unit: i.help.unit, by: i.help.by, at: clock(i.help.at) });
+  $("do-evidence").hidden = !approves;
   $("do-evidence").href = `/api/v1/incidents/${encodeURIComponent(i.id)}/evidence`;
 }
 
 // extras are what belongs to an incident and has a list of its own: which boxes of the
 // group sound, and the files that units sent. They are fetched when the incident has changed.
 let extrasOf = "";
+export const told = () => { extrasOf = ""; };
 export async function extras(i, mark) {
   if (extrasOf === mark) return;
   extrasOf = mark;

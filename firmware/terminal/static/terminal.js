@@ -36,6 +36,9 @@ function chime() {
   }
 }
 
+// When the centre was lost, by the device's clock, where this page saw that it was.
+let linkWas = null, linkLost = null;
+
 const deviceNow = () => (state?.now ? Date.parse(state.now) + performance.now() - came : null);
 
 function draw() {
@@ -43,7 +46,10 @@ function draw() {
   document.documentElement.classList.toggle("night", s.night);
   $("device").textContent = s.device;
   $("link").dataset.state = s.link;
-  $("link").textContent = t("link." + s.link);
+  if (s.link === "live") linkLost = null;
+  else if (linkWas === "live") linkLost = s.now; // before that this page did not see it
+  linkWas = s.link;
+  $("link").textContent = linkLost ? t("link.since", { link: t("link." + s.link), at: clock(linkLost) }) : t("link." + s.link);
   const waiting = s.queue.alarm + s.queue.duty;
   $("queue").textContent = s.queue.alarm ? t("queue.alarm", { n: s.queue.alarm }) : waiting ? t("queue.some", { n: waiting }) : s.queue.track ? t("queue.track") : t("queue.none");
   drawFix(s);
