@@ -54,7 +54,7 @@ export async function cab(car, lang = "en") {
 
 export const shot = (page, file) => page.screenshot({ path: `${shots}/${file}.png` });
 export const text = (page, selector) => page.locator(selector).first().innerText();
-export const visible = (page, selector) => page.locator(selector).first().waitFor({ state: "visible" });
+export const visible = (page, selector) => page.locator(selector).filter({ visible: true }).first().waitFor();
 export async function until(what, test, seconds = 60) {
   for (const end = Date.now() + seconds * 1000; Date.now() < end;) {
     if (await test()) return;
