@@ -84,8 +84,14 @@ func TestCentreModem(t *testing.T) {
 	first.Close() // unplugged
 	<-opened
 	send(alarm(deviceKey, 2))
-	if a, err := wire.OpenSMSAnswer(<-answers, "box-01", pub(centreKey)); err != nil || a.Press != 2 {
-		t.Errorf("answer %+v, %v", a, err)
+	for {
+		a, err := wire.OpenSMSAnswer(<-answers, "box-01", pub(centreKey))
+		if err != nil || a.Press > 2 {
+			t.Fatalf("answer %+v, %v", a, err)
+		}
+		if a.Press == 2 { // what was on the modem when it was unplugged is answered again
+			break
+		}
 	}
 	if is, err := s.Incidents(t.Context(), store.Filter{}); err != nil || len(is) != 1 || is[0].Presses != 2 {
 		t.Errorf("%+v, %v: want one incident of two presses", is, err)

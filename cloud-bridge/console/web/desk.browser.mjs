@@ -381,7 +381,7 @@ for (const [lang, w] of Object.entries(signs)) {
     await other.page.fill("#password", own);
     await other.page.keyboard.press("Enter");
     await other.page.locator("#link[data-state=live]").waitFor();
-    other.offline = true; // The stream breaks, and a 401 follows.
+    s.offline = other.offline = true; // The streams break, and a 401 may follow.
     await page.goto(desk + "/");
     await page.locator("#link[data-state=live]").waitFor();
     await page.locator("form[action='/logout'] button").click();
