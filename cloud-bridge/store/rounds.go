@@ -124,6 +124,9 @@ func (s *Store) Rounds(ctx context.Context, from, to time.Time) ([]roster.Judgem
 	all := r.Visits(from.Add(-most), to.Add(most))
 	var passed []roster.CheckIn
 	for _, c := range came {
+		if c.Drill {
+			continue // an exercise is no round
+		}
 		passed = append(passed, roster.CheckIn{Point: c.Device, At: c.At, Officer: c.Officer})
 	}
 	return slices.DeleteFunc(roster.Judge(all, passed, s.now()), func(j roster.Judgement) bool {
