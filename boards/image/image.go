@@ -8,6 +8,13 @@
 // It runs the Go tool and mkfs.ext4, and takes everything else through the Go
 // module proxy, at versions that the module in gokrazy/ pins. Two builds differ in
 // a time that gokrazy's builder writes. It writes no card: board flash does.
+//
+// It refuses a wireless network, since no image can join one yet. The kernel for
+// the Raspberry Pi has the driver (brcmfmac, as modules), but the images miss what
+// goes with it: the radio's own program in /lib/firmware (Debian:
+// firmware-brcm80211, in non-free-firmware; it may not be passed on from here), a
+// starter that loads brcmutil, brcmfmac and its vendor's module, and one that joins
+// the network (github.com/mdlayher/wifi can, by nl80211).
 package image
 
 import (
@@ -263,7 +270,7 @@ func (o Options) checkSettings() error {
 		return err
 	}
 	if s.WiFi != nil {
-		return fmt.Errorf("%w: wifi: there is none in images yet: want Ethernet or a modem, or a Debian system with the package", ErrSettings)
+		return fmt.Errorf("%w: wifi: no image can join a network yet: it has neither the radio's own program (brcmfmac*-sdio in /lib/firmware) nor what loads the driver and joins: want ethernet or cellular, or the package on a Debian system", ErrSettings)
 	}
 	return nil
 }

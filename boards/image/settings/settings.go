@@ -45,7 +45,7 @@ type Ethernet struct {
 // WiFi is a wireless network, by DHCP. Images cannot join one yet.
 type WiFi struct {
 	SSID       string `yaml:"ssid" required:"true" want:"a network's name of 1 to 32 bytes"`
-	Passphrase string `yaml:"passphrase"` // WPA2's, 8 to 63 characters; none: an open network
+	Passphrase string `yaml:"passphrase"` // WPA2's, 8 to 63 printable ASCII characters; none: an open network
 }
 
 // Cellular is a modem that shows itself as a network card (ECM or NCM), by
@@ -84,6 +84,8 @@ func (s *Settings) Validate(r *strictyaml.Report) {
 		}
 		if n := len(w.Passphrase); n != 0 && (n < 8 || n > 63) {
 			r.Add("wifi.passphrase", "", fmt.Sprintf("8 to 63 characters, not %d", n))
+		} else if strings.ContainsFunc(w.Passphrase, func(c rune) bool { return c < ' ' || c > '~' }) {
+			r.Add("wifi.passphrase", "", "printable ASCII characters only (IEEE 802.11, annex J)")
 		}
 	}
 	if c := s.Cellular; c != nil {

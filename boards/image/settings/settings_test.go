@@ -10,7 +10,7 @@ import (
 func TestParse(t *testing.T) {
 	s, err := settings.Parse("f", []byte(`join: 7Q-abc
 ethernet: {address: 10.20.0.7/24, gateway: 10.20.0.1, dns: [10.20.0.1, 114.114.114.114]}
-wifi: {ssid: 石桥村, passphrase: "烽燧 12"}
+wifi: {ssid: 石桥村, passphrase: "fengsui 12"}
 cellular: {port: /dev/ttyUSB3, apn: cmnet, commands: ['+QCFG="usbnet",1']}
 `))
 	if err != nil {
@@ -37,6 +37,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		"ethernet: {address: 10.0.0.7/24, dns: [a]}":                       "ethernet.dns.0",
 		"wifi: {passphrase: 12345678}":                                     "wifi.ssid",
 		"wifi: {ssid: a, passphrase: '1234567'}":                           "wifi.passphrase",
+		"wifi: {ssid: a, passphrase: 烽燧烽燧}":                                "wifi.passphrase",
 		"wifi: {ssid: " + strings.Repeat("a", 33) + "}":                    "wifi.ssid",
 		"cellular: {apn: a}":                                               "cellular.port",
 		"cellular: {port: p}":                                              "cellular.apn",
