@@ -22,8 +22,13 @@ $(DIST)/.built: $(WEB)/package-lock.json $(wildcard $(WEB)/*.mjs)
 deps:
 	@.ci/deps
 
+# These play against the clock with many processes, browsers or whole boards: one
+# at a time, or a press would fall into a standstill of the machine.
+LIVE := /(cloud-bridge/(bridge|console)|sim|sim/(screens|virtboard))$$
+
 test: deps web
-	go tool gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 20m ./...
+	go tool gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 20m $$(go list ./... | grep -vE '$(LIVE)')
+	go tool gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 20m -p 1 $$(go list ./... | grep -E '$(LIVE)')
 
 # The rigs of `make test` with their full counts: hours. One of them, and a part
 # of it: `make torture RIG=model`, `make torture RIG=peer TEST=TestLongOutage`.

@@ -129,8 +129,9 @@ export async function gloves(page) {
 export async function picture(page) {
   const bytes = await page.evaluate(async () => {
     const canvas = new OffscreenCanvas(640, 480), c = canvas.getContext("2d");
+    const turn = Math.floor(Math.random() * 1e6); // no two are alike
     for (let n = 0; n < 400; n++) {
-      c.fillStyle = `hsl(${n * 37} 70% ${30 + (n % 40)}%)`;
+      c.fillStyle = `hsl(${n * 37 + turn} 70% ${30 + (n % 40)}%)`;
       c.fillRect((n * 73) % 640, (n * 131) % 480, 60, 40);
     }
     return [...new Uint8Array(await (await canvas.convertToBlob({ type: "image/jpeg", quality: 0.8 })).arrayBuffer())];
