@@ -38,6 +38,7 @@ for (const [lang, w] of Object.entries(words)) {
     await desk.keyboard.press("d");
     await visible(desk, '#units input[value="car-01"]');
     await shot(desk, `desk-${lang}-units`);
+    assert.equal(await desk.evaluate(() => document.getElementById("detail").scrollWidth - document.getElementById("detail").clientWidth), 0, "nothing of the detail is cut off");
     await desk.focus('#units input[value="car-01"]');
     await desk.keyboard.press("Space");
     await desk.keyboard.press("Enter");
@@ -83,6 +84,12 @@ for (const [lang, w] of Object.entries(words)) {
     const [evidence] = await Promise.all([desk.waitForEvent("download"), desk.click("#do-evidence")]);
     await evidence.saveAs(`${shots}/evidence-${lang}.zip`);
     await shot(desk, `desk-${lang}-closed`);
+    await desk.emulateMedia({ media: "print" });
+    await desk.screenshot({ path: `${shots}/desk-${lang}-print.png`, fullPage: true });
+    await desk.emulateMedia({ media: null });
+    await desk.setViewportSize({ width: 390, height: 844 });
+    await shot(desk, `desk-${lang}-phone`);
+    assert.equal(await desk.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, "nothing is cut off on a phone");
     await cab.click("#sign-off");
     await visible(cab, "#off");
   });
@@ -263,7 +270,7 @@ await check("the centre is killed and started while both screens are open", asyn
   await visible(s.page, "#stale");
   assert.match(await text(s.page, "#stale-text"), /\d\d:\d\d:\d\d/);
   assert.equal(await s.page.locator('#link[data-state="live"]').count(), 0);
-  await until("the terminal says since when it does not hear the centre", async () => /since \d\d:\d\d:\d\d/.test(await text(terminal.page, "#link")));
+  await until("the terminal says since when it does not hear the centre", async () => /since \d\d:\d\d:\d\d/.test(await text(terminal.page, "#since")));
   assert.notEqual(await terminal.page.getAttribute("#link", "data-state"), "live");
   await tell("/devices/box-04/button/panic/press");
   await until("the box has stored it", async () => (await device("box-04")).lamps.shows === "stored");

@@ -49,7 +49,9 @@ function draw() {
   if (s.link === "live") linkLost = null;
   else if (linkWas === "live") linkLost = s.now; // before that this page did not see it
   linkWas = s.link;
-  $("link").textContent = linkLost ? t("link.since", { link: t("link." + s.link), at: clock(linkLost) }) : t("link." + s.link);
+  $("link").textContent = t("link." + s.link);
+  $("since").hidden = !linkLost;
+  $("since").textContent = linkLost ? t("link.since", { at: clock(linkLost) }) : "";
   const waiting = s.queue.alarm + s.queue.duty;
   $("queue").textContent = s.queue.alarm ? t("queue.alarm", { n: s.queue.alarm }) : waiting ? t("queue.some", { n: waiting }) : s.queue.track ? t("queue.track") : t("queue.none");
   drawFix(s);
