@@ -208,6 +208,9 @@ func TestAnswersInAnyOrder(t *testing.T) {
 		if got.State != want.State || !cmp.Equal(got.Units, want.Units) || len(got.Timeline) != len(want.Timeline) {
 			t.Fatalf("%s %+v\n%s %+v", want.State, want.Units, got.State, got.Units)
 		}
+		if got.State != incident.Closed && !cmp.Equal(got.Dispatched, want.Dispatched) {
+			t.Fatalf("%+v is named as coming, in the order of giving %+v", got.Dispatched, want.Dispatched)
+		}
 		for n, p := range [][2]*incident.Progress{{got.EnRoute, want.EnRoute}, {got.OnScene, want.OnScene}, {got.Checked, want.Checked}} {
 			if !cmp.Equal(p[0], p[1]) {
 				t.Fatalf("progress %d: %+v, in the order of giving %+v", n, p[0], p[1])

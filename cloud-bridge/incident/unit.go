@@ -217,30 +217,31 @@ func (i *Incident) reached(to UnitState, p Progress) {
 	}
 }
 
-// follow brings the incident's state to what its units have said.
+// follow brings the incident's state to what its units have said: it is that of
+// the furthest that is on it, and the first that is on it is the one named as
+// coming. Units that refuse bring it back.
 func (i *Incident) follow(at time.Time) {
+	var first *Unit
 	best := -1
 	for n := range i.Units {
 		if u := &i.Units[n]; u.Live() {
 			best = max(best, u.Reached.rank())
+			if first == nil {
+				first = u
+			}
 		}
 	}
-	inRank := func(s State) int { return slices.Index(withUnit(), s) }
+	with := slices.Contains(withUnit(), i.State)
 	switch {
-	case best < 0 && (i.State == Dispatched || i.State == EnRoute):
+	case first == nil && (i.State == Dispatched || i.State == EnRoute):
 		i.Dispatched, i.Since, i.State = nil, at, Acknowledged
 		i.Rev++
-	case best >= 0 && (i.State == Acknowledged || inRank(i.State) >= 0):
-		to := progressStates[best].incident()
-		if inRank(to) <= inRank(i.State) {
-			return
+	case first != nil && (i.State == Acknowledged || with):
+		to, named := progressStates[best].incident(), Dispatch{first.Name, first.By, first.At}
+		if to != i.State || i.Dispatched == nil || *i.Dispatched != named {
+			i.State, i.Dispatched = to, &named
+			i.Rev++
 		}
-		if i.Dispatched == nil { // it refused and then went all the same
-			u := i.unit((*Unit).Live)
-			i.Dispatched = &Dispatch{u.Name, u.By, u.At}
-		}
-		i.State = to
-		i.Rev++
 	}
 }
 
