@@ -1,11 +1,11 @@
 package bridge
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -106,8 +106,14 @@ type roleOf struct {
 	Role  string `yaml:"role" required:"true" oneof:"viewer|dispatcher|supervisor|technician|admin"`
 }
 
-// Validate checks what concerns several fields.
+// Validate checks what concerns several fields, and the addresses.
 func (o *openID) Validate(r *strictyaml.Report) {
+	if o.Issuer != "" && !webAddress(o.Issuer, "") {
+		r.Add("issuer", o.Issuer, "an https address such as https://id.example (http on loopback alone)")
+	}
+	if o.RedirectURL != "" && !webAddress(o.RedirectURL, "/oidc/callback") {
+		r.Add("redirect_url", o.RedirectURL, "the https address of this desk, ending in /oidc/callback (http on loopback alone)")
+	}
 	if o.ScopeClaim != "" && len(o.Scope) > 0 {
 		r.Add("scope", strings.Join(o.Scope, ","), "scope or scope_claim, not both")
 	}
@@ -118,8 +124,19 @@ func (o *openID) Validate(r *strictyaml.Report) {
 	}
 }
 
-// openProvider reads the file and asks the provider how it is used.
-func openProvider(ctx context.Context, path string) (*console.OIDC, error) {
+// webAddress reports whether s is an address that a secret may be sent to, with
+// that path; path "": with any.
+func webAddress(s, path string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || path != "" && u.Path != path {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && ip.IsLoopback())
+}
+
+// openProvider reads the file. The provider itself is not asked yet.
+func openProvider(path string) (*console.OIDC, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("OpenID provider: %w", err)
@@ -148,7 +165,5 @@ func openProvider(ctx context.Context, path string) (*console.OIDC, error) {
 		}
 		options.ClientSecret = strings.TrimSpace(string(secret))
 	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	return console.NewOIDC(ctx, options)
+	return console.NewOIDC(options), nil
 }

@@ -140,7 +140,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 	}
 	var provider *console.OIDC
 	if o.oidc != "" {
-		if provider, err = openProvider(ctx, o.oidc); err != nil {
+		if provider, err = openProvider(o.oidc); err != nil {
 			return err
 		}
 	}

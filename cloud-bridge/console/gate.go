@@ -372,7 +372,7 @@ func retryAfter(w http.ResponseWriter, wait time.Duration) {
 }
 
 // seeOther sends a browser to a path of ours.
-func seeOther(w http.ResponseWriter, r *http.Request, path string) {
+func seeOther(w http.ResponseWriter, r *http.Request, to string) {
 	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, path, http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -42,29 +43,40 @@ type RoleOf struct {
 }
 
 // OIDC signs people in at an OpenID provider (authorization code flow with PKCE; OpenID
-// Connect Core 1.0, section 3.1; RFC 7636).
+// Connect Core 1.0, section 3.1; RFC 7636). The provider is first asked how it is used when
+// somebody signs in there: the centre starts and takes alarms whether it answers or not.
 type OIDC struct {
-	o        OIDCOptions
-	verifier *oidc.IDTokenVerifier
-	oauth    oauth2.Config
+	o OIDCOptions
+
+	mu       sync.Mutex
+	provider *oidc.Provider // nil until it has answered
 }
 
 // errClaims means that the provider knows the person, and nothing that it says of him gives
 // a role here.
 var errClaims = errors.New("the OpenID provider's claims give no account here")
 
-// NewOIDC asks the provider how it is used.
-func NewOIDC(ctx context.Context, o OIDCOptions) (*OIDC, error) {
-	provider, err := oidc.NewProvider(ctx, o.Issuer)
-	if err != nil {
-		return nil, fmt.Errorf("OpenID provider: %w", err)
+// NewOIDC returns a provider that was not asked yet.
+func NewOIDC(o OIDCOptions) *OIDC { return &OIDC{o: o} }
+
+// use asks the provider how it is used, unless it has said so before (OpenID Connect
+// Discovery 1.0, section 4).
+func (o *OIDC) use(ctx context.Context) (*oidc.IDTokenVerifier, *oauth2.Config, error) {
+	o.mu.Lock()
+	provider := o.provider
+	o.mu.Unlock()
+	if provider == nil {
+		var err error
+		if provider, err = oidc.NewProvider(ctx, o.o.Issuer); err != nil {
+			return nil, nil, fmt.Errorf("OpenID provider: %w", err)
+		}
+		o.mu.Lock()
+		o.provider = provider
+		o.mu.Unlock()
 	}
-	return &OIDC{
-		o: o, verifier: provider.Verifier(&oidc.Config{ClientID: o.ClientID}),
-		oauth: oauth2.Config{
-			ClientID: o.ClientID, ClientSecret: o.ClientSecret, Endpoint: provider.Endpoint(), RedirectURL: o.RedirectURL,
-			Scopes: append([]string{oidc.ScopeOpenID}, o.Scopes...),
-		},
+	return provider.Verifier(&oidc.Config{ClientID: o.o.ClientID}), &oauth2.Config{
+		ClientID: o.o.ClientID, ClientSecret: o.o.ClientSecret, Endpoint: provider.Endpoint(), RedirectURL: o.o.RedirectURL,
+		Scopes: append([]string{oidc.ScopeOpenID}, o.o.Scopes...),
 	}, nil
 }
 
@@ -102,11 +114,18 @@ func (c *Console) startOIDC(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, p)
 		return
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), oidcPatience)
+	defer cancel()
+	_, oauth, err := c.options.OIDC.use(ctx)
+	if err != nil {
+		c.log.Warn("sign-in at the OpenID provider cannot begin", "remote", c.from(r).Screen(), "err", err)
+		seeOther(w, r, "/login?oidc=unreachable")
+		return
+	}
 	state, nonce, verifier := rand.Text(), rand.Text(), oauth2.GenerateVerifier()
 	next := nextOf(r.URL.Query().Get("next"))
 	setOIDC(w, r, strings.Join([]string{state, nonce, verifier, encodeNext(next)}, "."))
-	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, c.options.OIDC.oauth.AuthCodeURL(state, oidc.Nonce(nonce), oauth2.S256ChallengeOption(verifier)), http.StatusSeeOther)
+	seeOther(w, r, oauth.AuthCodeURL(state, oidc.Nonce(nonce), oauth2.S256ChallengeOption(verifier)))
 }
 
 // finishOIDC takes what the provider sent the browser back with.
@@ -160,7 +179,11 @@ func (c *Console) finishOIDC(w http.ResponseWriter, r *http.Request) {
 
 // claim exchanges the code and reads what the provider vouches for.
 func (o *OIDC) claim(ctx context.Context, code, nonce, verifier string) (account.Claim, error) {
-	token, err := o.oauth.Exchange(ctx, code, oauth2.VerifierOption(verifier))
+	verify, oauth, err := o.use(ctx)
+	if err != nil {
+		return account.Claim{}, err
+	}
+	token, err := oauth.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 	if err != nil {
 		return account.Claim{}, err
 	}
@@ -168,7 +191,7 @@ func (o *OIDC) claim(ctx context.Context, code, nonce, verifier string) (account
 	if !ok {
 		return account.Claim{}, errors.New("the provider sent no id_token")
 	}
-	id, err := o.verifier.Verify(ctx, raw)
+	id, err := verify.Verify(ctx, raw)
 	if err != nil {
 		return account.Claim{}, err
 	}

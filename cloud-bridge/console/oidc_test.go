@@ -26,14 +26,11 @@ func TestOIDC(t *testing.T) {
 	var w *world
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) { w.desk.ServeHTTP(out, r) }))
 	defer server.Close()
-	o, err := console.NewOIDC(t.Context(), console.OIDCOptions{
+	o := console.NewOIDC(console.OIDCOptions{
 		Label: "County ID", Issuer: provider.Issuer(), ClientID: provider.Config().ClientID, ClientSecret: provider.Config().ClientSecret,
 		RedirectURL: server.URL + "/oidc/callback", Scopes: []string{"profile", "groups"}, RoleClaim: "groups", Scope: []string{account.Everywhere},
 		Roles: []console.RoleOf{{Value: "chiefs", Role: account.Supervisor}, {Value: "desk", Role: account.Dispatcher}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	w = newWorld(t, func(options *console.Options) { options.OIDC = o })
 	browser := func() *http.Client {
 		jar, err := cookiejar.New(nil)

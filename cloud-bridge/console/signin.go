@@ -102,6 +102,8 @@ func (c *Console) getLogin(w http.ResponseWriter, r *http.Request) {
 		d.Message = "signin.oidc_refused"
 	case "failed":
 		d.Message = "signin.oidc_failed"
+	case "unreachable":
+		d.Message = "signin.oidc_unreachable"
 	}
 	c.signinPage(w, r, http.StatusOK, d)
 }
