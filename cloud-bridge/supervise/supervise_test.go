@@ -290,15 +290,17 @@ func TestAnyHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(rapid.IntRange(1, 30).Draw(t, "boxes"), rapid.IntRange(0, 5).Draw(t, "cars"))
 		w.run(3 * time.Minute)
-		var since time.Time // when the centre began to listen
-		since = begin
+		since, away := begin, begin // when the centre began to listen, and when the broker went
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "what") {
 			case 0, 1:
 				i := rapid.IntRange(0, len(w.mute)-1).Draw(t, "device")
 				w.mute[i] = !w.mute[i]
 			case 2:
-				if w.down = !w.down; !w.down {
+				w.down = !w.down
+				if w.down {
+					away = w.now
+				} else if w.now.Sub(away) >= supervise.DefaultLimits().Every { // a shorter one it need not see
 					since = w.now
 				}
 			case 3:
