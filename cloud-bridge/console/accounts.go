@@ -1,10 +1,8 @@
 package console
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"strconv"
 	"strings"
@@ -438,15 +436,5 @@ func (c *Console) enable(r *http.Request, id int64, _ map[string]string) (accoun
 // getAccountPage is where everybody finds his sessions and tokens, and an admin all
 // accounts.
 func (c *Console) getAccountPage(w http.ResponseWriter, r *http.Request) {
-	actor := actorOf(r.Context())
-	d := accountPage{Assets: c.assets.root, Roles: account.Roles(), Admin: actor.Role == account.Admin && actor.Scope.Whole()}
-	d.Lang, d.Languages = c.language(w, r)
-	// encoding/json escapes <, > and &, so the block cannot end early.
-	start, err := json.Marshal(boot{Lang: d.Lang, Messages: c.catalogues[d.Lang], Assets: c.assets.root, Zone: c.options.Zone.String(), Version: c.options.Version, Time: Time{time.Now()}, Me: viewMe(actor)})
-	if err != nil {
-		c.internal(w, r, err)
-		return
-	}
-	d.Boot = template.JS(start)
-	c.show(w, r, c.account[d.Lang], d.Lang, http.StatusOK, d)
+	c.serveOf(w, r, "account", c.account)
 }

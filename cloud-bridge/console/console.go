@@ -103,7 +103,7 @@ func New(options Options) (*Console, error) {
 	for _, page := range []struct {
 		into   *map[string]*template.Template
 		source string
-	}{{&c.pages, pageSource}, {&c.signin, signinSource}, {&c.account, accountSource}, {&c.duty, barSource + dutySource}, {&c.stats, barSource + statsSource}} {
+	}{{&c.pages, pageSource}, {&c.signin, signinSource}, {&c.account, accountSource}, {&c.duty, dutySource}, {&c.stats, statsSource}} {
 		if *page.into, err = loadPages(c.catalogues, page.source); err != nil {
 			return nil, fmt.Errorf("console: %w", err)
 		}

@@ -16,14 +16,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 )
 
 //go:embed page.html
 var pageSource string
 
-// The pages beside the desk share their bar.
+// All pages share their head, and those beside the desk their bar.
 var (
+	//go:embed head.html
+	headSource string
 	//go:embed bar.html
 	barSource string
 	//go:embed duty.html
@@ -160,7 +163,9 @@ type pageData struct {
 	Codes        []incident.Code
 	Languages    []pageLanguage
 	Me           *Me
-	Page         string // "desk", "duty" or "stats"
+	Page         string         // "desk", "duty", "stats" or "account"
+	Roles        []account.Role // that an account can have
+	Admin        bool           // may change all accounts
 }
 
 type pageLanguage struct {
@@ -168,12 +173,12 @@ type pageLanguage struct {
 	Current   bool
 }
 
-// loadPages parses the page once for each language, so that its text is looked up in
-// that language's messages.
+// loadPages parses the page, with what all pages share, once for each language, so that
+// its text is looked up in that language's messages.
 func loadPages(catalogues map[string]catalogue, source string) (map[string]*template.Template, error) {
 	pages := make(map[string]*template.Template, len(catalogues))
 	for lang, messages := range catalogues {
-		page, err := template.New("page").Funcs(template.FuncMap{"t": messages.text}).Parse(source)
+		page, err := template.New("page").Funcs(template.FuncMap{"t": messages.text}).Parse(headSource + barSource + source)
 		if err != nil {
 			return nil, fmt.Errorf("parse the page: %w", err)
 		}
@@ -186,7 +191,8 @@ func (c *Console) servePage(w http.ResponseWriter, r *http.Request) { c.serveOf(
 
 // serveOf answers with a page in the reader's language.
 func (c *Console) serveOf(w http.ResponseWriter, r *http.Request, name string, pages map[string]*template.Template) {
-	me := viewMe(actorOf(r.Context()))
+	actor := actorOf(r.Context())
+	me := viewMe(actor)
 	lang, list := c.language(w, r)
 	// encoding/json escapes <, > and &, so the block cannot end early.
 	start, err := json.Marshal(boot{
@@ -197,7 +203,10 @@ func (c *Console) serveOf(w http.ResponseWriter, r *http.Request, name string, p
 		c.internal(w, r, err)
 		return
 	}
-	data := pageData{Lang: lang, Assets: c.assets.root, MapBuilt: c.assets.built, Boot: template.JS(start), Codes: incident.Codes(), Languages: list, Me: me, Page: name}
+	data := pageData{
+		Lang: lang, Assets: c.assets.root, MapBuilt: c.assets.built, Boot: template.JS(start), Codes: incident.Codes(), Languages: list, Me: me, Page: name,
+		Roles: account.Roles(), Admin: actor.Role == account.Admin && actor.Scope.Whole(),
+	}
 	c.show(w, r, pages[lang], lang, http.StatusOK, data)
 }
 

@@ -204,15 +204,6 @@ func (c *Console) postPassword(w http.ResponseWriter, r *http.Request) {
 	seeOther(w, r, "/")
 }
 
-// accountPage is what account.html is made of.
-type accountPage struct {
-	Lang, Assets string
-	Languages    []pageLanguage
-	Boot         template.JS
-	Roles        []account.Role
-	Admin        bool
-}
-
 // encodeNext and decodeNext bring a path of ours into a cookie and back.
 func encodeNext(path string) string { return base64.RawURLEncoding.EncodeToString([]byte(path)) }
 
