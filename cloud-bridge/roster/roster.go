@@ -253,46 +253,85 @@ type Judgement struct {
 	By    string    // the officer, or "" for a button
 }
 
-// Judge matches check-ins with visits. Each check-in counts once, for the
-// earliest visit that it fits: in time before late. A finger counts when it is
-// of one of the round's people; a button counts as theirs.
+// Judge matches check-ins with visits. Each check-in counts for one visit, in
+// time rather than late, so that as many visits as can be are made and the
+// earliest of those. A finger counts when it is of one of the round's people; a
+// button counts as theirs. Both ends of a visit's time are within it.
 func Judge(visits []Visit, checkIns []CheckIn, now time.Time) []Judgement {
-	used := make([]bool, len(checkIns))
 	out := make([]Judgement, len(visits))
-	order := make([]int, len(checkIns))
-	for i := range order {
-		order[i] = i
+	at := make(map[string][]int) // by point, in the order of time
+	for i := range checkIns {
+		at[checkIns[i].Point] = append(at[checkIns[i].Point], i)
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return checkIns[a].At.Compare(checkIns[b].At) })
-	match := func(v *Visit, from, to time.Time) int {
-		for _, i := range order {
-			c := &checkIns[i]
-			if !used[i] && c.Point == v.Point && !c.At.Before(from) && !c.At.After(to) && (c.Officer == "" || slices.Contains(v.Who, c.Officer)) {
-				return i
-			}
+	for _, list := range at {
+		slices.SortStableFunc(list, func(a, b int) int { return checkIns[a].At.Compare(checkIns[b].At) })
+	}
+	for n := range visits {
+		out[n] = Judgement{Visit: visits[n], State: Missed}
+		if !now.After(visits[n].Until) {
+			out[n].State = Due
 		}
-		return -1
 	}
+	settled := make([]bool, len(checkIns))
 	for _, pass := range []string{Kept, Late} {
-		for n := range visits {
+		m := matching{of: make(map[int]int), fits: func(n int) []int {
 			v := &visits[n]
 			from, to := v.Due, v.Until
-			if pass == Kept {
-				out[n] = Judgement{Visit: *v, State: Missed}
-				if !now.After(v.Until) {
-					out[n].State = Due
-				}
-			} else {
+			if pass == Late {
 				from, to = v.Until, v.Until.Add(v.Until.Sub(v.Due))
 			}
-			if out[n].State == Kept {
-				continue
+			list := at[v.Point]
+			begin, _ := slices.BinarySearchFunc(list, from, func(i int, t time.Time) int { return checkIns[i].At.Compare(t) })
+			var out []int
+			for _, i := range list[begin:] {
+				c := &checkIns[i]
+				if c.At.After(to) {
+					break
+				}
+				if !settled[i] && (c.Officer == "" || slices.Contains(v.Who, c.Officer)) {
+					out = append(out, i)
+				}
 			}
-			if i := match(v, from, to); i >= 0 {
-				used[i] = true
-				out[n].State, out[n].At, out[n].By = pass, checkIns[i].At, checkIns[i].Officer
+			return out
+		}}
+		for n := range visits {
+			if out[n].State != Kept {
+				m.add(n, make(map[int]bool))
 			}
+		}
+		for i, n := range m.of {
+			settled[i] = true
+			out[n].State, out[n].At, out[n].By = pass, checkIns[i].At, checkIns[i].Officer
 		}
 	}
 	return out
+}
+
+// matching gives each visit one check-in that fits it: a greatest matching, by
+// augmenting paths, in which a visit that has one keeps one.
+type matching struct {
+	of   map[int]int           // visit by check-in
+	fits func(visit int) []int // check-ins, the earliest first
+}
+
+// add finds a check-in for a visit; others may get another one for that.
+func (m *matching) add(visit int, tried map[int]bool) bool {
+	fit := m.fits(visit)
+	for _, i := range fit {
+		if _, taken := m.of[i]; !taken {
+			m.of[i] = visit
+			return true
+		}
+	}
+	for _, i := range fit {
+		if tried[i] {
+			continue
+		}
+		tried[i] = true
+		if m.add(m.of[i], tried) {
+			m.of[i] = visit
+			return true
+		}
+	}
+	return false
 }

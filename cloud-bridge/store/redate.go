@@ -233,7 +233,7 @@ func sameMoment(a, b incident.Moment) bool {
 
 // readBoots reads the boots of those streams whose clues c and whose rows own
 // satisfy the conditions, by the stream's number.
-func readBoots(rows func(text string, args []any, f func(scan func(...any) error) (bool, error)) error, ofClues, ofStreams string, arg any) (map[int64]*boots, error) {
+func readBoots(rows rowsOf, ofClues, ofStreams string, arg any) (map[int64]*boots, error) {
 	out := make(map[int64]*boots)
 	err := rows(`SELECT c.stream, c.boot, c.source, c.mono, c.offset, c.within FROM clues c WHERE `+ofClues, []any{arg},
 		func(scan func(...any) error) (bool, error) {
@@ -272,13 +272,7 @@ func readBoots(rows func(text string, args []any, f func(scan func(...any) error
 
 // boots reads the boots of a device's streams, by the streams' names.
 func (s *Store) boots(ctx context.Context, device int64) (map[wire.StreamID]*boots, error) {
-	rows := func(text string, args []any, f func(func(...any) error) (bool, error)) error {
-		r, err := s.query(ctx, text, args...)
-		if err != nil {
-			return err
-		}
-		return each(r, f)
-	}
+	rows := s.reader(ctx)
 	numbered, err := readBoots(rows, `c.stream IN (SELECT stream FROM streams WHERE device = ?1)`, `own.device = ?1`, device)
 	if err != nil {
 		return nil, err

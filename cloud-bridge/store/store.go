@@ -59,6 +59,7 @@ type Store struct {
 	writer *writer          // nil until needed, and after a failure
 	trails map[int64]*trail // of streams
 	grid   gridCache
+	plans  planCache
 }
 
 // writer is the one connection that writes, with its prepared statements.
@@ -152,6 +153,21 @@ func (s *Store) query(ctx context.Context, text string, args ...any) (*sql.Rows,
 	return rows, nil
 }
 
+// rowsOf runs a query and calls f for each row until it returns false or an
+// error: within a transaction, or beside it.
+type rowsOf func(text string, args []any, f func(scan func(...any) error) (bool, error)) error
+
+// reader returns what runs reading queries.
+func (s *Store) reader(ctx context.Context) rowsOf {
+	return func(text string, args []any, f func(scan func(...any) error) (bool, error)) error {
+		rows, err := s.query(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		return each(rows, f)
+	}
+}
+
 // snapshot calls f with the n-th of the queries as they are in one snapshot of
 // the database. They are prepared before it begins: a transaction that waited
 // for a second connection could wait for ever.
@@ -208,6 +224,7 @@ type tx struct {
 	grid      *grid.Grid // once asked for
 	gridRead  bool
 	known     *gridCache
+	plans     *planCache
 }
 
 // update runs f in a transaction. When f, or the commit, fails, nothing is
@@ -234,7 +251,7 @@ func (s *Store) transact(ctx context.Context, f func(*tx) error) (err error) {
 		w: s.writer, at: s.now(),
 		devices: make(map[string]*device), incidents: make(map[alarmKey]*record),
 		boots: make(map[bootKey]*boot), undated: make(map[int64]bool), trails: s.trails,
-		notes: make(map[noteKey]string), known: &s.grid,
+		notes: make(map[noteKey]string), known: &s.grid, plans: &s.plans,
 	}
 	if err = t.exec(`BEGIN IMMEDIATE`); err != nil {
 		s.discard()
