@@ -149,6 +149,7 @@ type Agent struct {
 	spoken     words
 	veiled     []place // of alarm events that nothing here may show, and no Ack covers
 	finger     fingerState
+	visit      visit // of a guard round: the last one
 
 	clerk     atomic.Pointer[fingers.Clerk] // for Fingers; nil: there is none
 	enrolling sync.Mutex                    // held while fingers are changed

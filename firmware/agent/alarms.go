@@ -103,10 +103,12 @@ func (a *Agent) raise(button string, kind wire.AlarmKind, silent bool, at stamp)
 // committed takes the centre's word that its database holds a lane of a stream
 // up to a number.
 func (a *Agent) committed(stream wire.StreamID, l wire.Lane, upTo uint64) {
-	if l == wire.Track {
+	switch l {
+	case wire.Track:
 		a.sendPhotos()
-	}
-	if l != wire.Alarm {
+		return
+	case wire.Duty:
+		a.visitCommitted(stream, upTo)
 		return
 	}
 	a.textsCommitted(stream, upTo)
@@ -294,7 +296,7 @@ func (a *Agent) texted(b *wire.AlarmRaised) bool {
 // show makes the lamps tell the state: of the alarm that is least far on, where
 // several are latched.
 func (a *Agent) show() {
-	s := lamp.State{Fault: len(a.faults) > 0, Drilling: a.drilling(), Drill: true}
+	s := lamp.State{Fault: len(a.faults) > 0, Drilling: a.drilling(), Visit: a.visitStep(), Drill: true}
 	there := 0
 	for button, p := range a.latches {
 		if !hidden(button) {

@@ -432,6 +432,9 @@ func TestGuardRoundByFinger(t *testing.T) {
 			return got
 		}
 		w.lay(5)
+		if got := w.green(); got != "steady" {
+			t.Errorf("green %s after a finger, want it steady: the centre has the visit", got)
+		}
 		w.lay(7) // relieves the other
 		w.lay(7) // signs off
 		w.lay(5)

@@ -10,6 +10,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/button"
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/internal/hw"
+	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -144,7 +145,8 @@ func (a *Agent) watchTestKey(ctx context.Context, pin gpio.PinIn, active gpio.Le
 const roundApart = 10 * time.Second
 
 // watchCheckIn follows a guard round's button or key switch. A visit is
-// durable before it is told, as everything is; nothing local tells of it.
+// durable before it is told or shown, as everything is. One more press of the
+// same visit shows anew how far that is.
 func (a *Agent) watchCheckIn(ctx context.Context, pin gpio.PinIn, active gpio.Level) {
 	const code = faultButton + ":" + config.CheckIn
 	last := -roundApart // when it made the last; the loop's
@@ -157,6 +159,8 @@ func (a *Agent) watchCheckIn(ctx context.Context, pin gpio.PinIn, active gpio.Le
 					last = at.mono
 					at.officer, at.drill = a.officer, a.drilling()
 					a.checkIn(at, &wire.CheckIn{By: wire.CheckInButton, Button: config.CheckIn})
+				} else {
+					a.visit.until = a.clock.Mono() + visitShown
 				}
 			case button.Stuck, button.Noisy:
 				a.faultBegan(code, "the guard round's switch stays closed, or chatters")
@@ -173,5 +177,42 @@ func (a *Agent) checkIn(at stamp, b *wire.CheckIn) {
 	if a.cfg.Profile != config.AlarmBox {
 		b.Position = a.position()
 	}
-	a.store(at, wire.Duty, b, nil)
+	a.store(at, wire.Duty, b, a.showVisit)
+}
+
+// visitShown is for how long the lamps tell of a visit, from its storing, and
+// again from the centre's word: who comes by waits no longer.
+const visitShown = 8 * time.Second
+
+// A visit of a guard round is what the lamps tell of.
+type visit struct {
+	event place
+	step  lamp.Step     // Idle: of none
+	until time.Duration // Mono
+}
+
+// showVisit has a box's lamps tell of the visit whose event was just stored.
+func (a *Agent) showVisit(seq uint64) {
+	if a.cfg.Profile == config.AlarmBox {
+		a.visit = visit{place{a.spool.Stream(), seq}, lamp.Stored, a.clock.Mono() + visitShown}
+	}
+}
+
+// visitCommitted takes that the centre's database holds the duty lane of a
+// stream up to a number.
+func (a *Agent) visitCommitted(stream wire.StreamID, upTo uint64) {
+	if v := &a.visit; v.step == lamp.Stored && v.event.stream == stream && v.event.seq <= upTo {
+		v.step = lamp.CentreHas
+		if now := a.clock.Mono(); now < v.until { // somebody may still look
+			v.until = now + visitShown
+		}
+	}
+}
+
+// visitStep is what the lamps tell of a visit now.
+func (a *Agent) visitStep() lamp.Step {
+	if a.clock.Mono() >= a.visit.until {
+		return lamp.Idle
+	}
+	return a.visit.step
 }

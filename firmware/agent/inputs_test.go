@@ -235,3 +235,62 @@ func TestGuardRoundBySwitch(t *testing.T) {
 		}
 	})
 }
+
+// green returns how the green lamp burns for three seconds: "steady", "blinks" or "dark".
+func (w *world) green() string {
+	lit := 0
+	for range 30 {
+		if w.lamps()[2] == 'G' {
+			lit++
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	switch lit {
+	case 0:
+		return "dark"
+	case 30:
+		return "steady"
+	}
+	return "blinks"
+}
+
+// Who comes by on a guard round sees that the visit is stored, and that the
+// centre has it, for a while; a second press shows it again and is no other
+// visit. An alarm goes before it.
+func TestGuardRoundShows(t *testing.T) {
+	inWorld(t, "inputs: {check-in: {line: C, pull: none}}\n", func(w *world) {
+		shows := func(when, want string) {
+			t.Helper()
+			if got := w.green(); got != want {
+				t.Errorf("%s: green %s, want %s", when, got, want)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		w.press("C")
+		shows("with a link", "steady")
+		time.Sleep(10 * time.Second)
+		shows("when who came by is gone", "dark")
+		w.link(false)
+		time.Sleep(5 * time.Second)
+		w.press("C")
+		shows("without a link", "blinks")
+		time.Sleep(5 * time.Second)
+		w.press("C")
+		shows("at the second press", "blinks")
+		time.Sleep(7 * time.Second)
+		shows("later", "dark")
+		w.link(true)
+		time.Sleep(30 * time.Second)
+		shows("when the centre has it at last", "dark")
+		w.press("C")
+		w.press("P")
+		time.Sleep(time.Second)
+		if got := w.lamps(); got[0] != 'R' || got[2] != '-' {
+			t.Errorf("lamps %s, want those of an alarm", got)
+		}
+		time.Sleep(5 * time.Second)
+		if got := w.visits(); len(got) != 3 {
+			t.Errorf("visits %q, want 3", got)
+		}
+	})
+}

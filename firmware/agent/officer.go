@@ -287,7 +287,7 @@ func (a *Agent) refuse(reason string, m fingerprint.Match, state ...spool.KV) {
 
 func (a *Agent) signOn(officer string, m fingerprint.Match, state ...spool.KV) {
 	a.officer = officer // the event's own stamp names the officer already
-	a.store(a.stamp(), wire.Duty, &wire.SignOn{Officer: officer, Slot: uint64(m.Slot), Score: uint64(m.Score)}, nil,
+	a.store(a.stamp(), wire.Duty, &wire.SignOn{Officer: officer, Slot: uint64(m.Slot), Score: uint64(m.Score)}, a.showVisit,
 		append(state, spool.KV{Key: officerState, Value: []byte(officer)})...)
 	a.showTasks()
 }

@@ -10,9 +10,11 @@
 //
 // A silent alarm shows the same lamps in short flashes; a drill lets all of
 // them wink; a fault without an alarm flashes amber three times, an exercise
-// that is on flashes green twice. A change of step that lights no new lamp
-// begins with a short dark gap, so that the change itself is seen. All of this
-// is data: patterns.yaml.
+// that is on flashes green twice. Who comes by on a guard round sees green for
+// a moment: blinking while the visit is stored on the box only, steady once the
+// centre has it. A change of step that lights no new lamp begins with a short
+// dark gap, so that the change itself is seen. All of this is data:
+// patterns.yaml.
 //
 // The siren sounds for a while, pauses, and sounds again while the alarm is
 // latched, so many times and no more.
@@ -56,7 +58,11 @@ type State struct {
 	// Drilling says that an exercise is on: who presses takes part in it. It is
 	// shown only while Step is Idle.
 	Drilling bool
-	Siren    bool // sound it, within its limits
+	// Visit is how far the check-in of a guard round that has just come by is:
+	// Idle (there is none), Stored or CentreHas. It is shown only while Step is
+	// Idle.
+	Visit Step
+	Siren bool // sound it, within its limits
 	// Neighbour says that another box's alarm is to be heard here: the siren
 	// sounds in pulses, for as long as it is set, unless it sounds for Siren.
 	Neighbour bool
@@ -70,6 +76,7 @@ type look struct {
 	step            Step
 	silent, drill   bool
 	fault, drilling bool
+	visit           Step
 }
 
 // loud reports whether the siren sounds in rounds.
@@ -82,7 +89,7 @@ func (s State) pulses() bool { return s.Neighbour && !s.loud() && !s.Silent }
 // pattern.
 func (s State) look() look {
 	if s.Step == Idle {
-		return look{fault: s.Fault, drilling: s.Drilling}
+		return look{fault: s.Fault, drilling: s.Drilling, visit: s.Visit}
 	}
 	return look{step: s.Step, silent: s.Silent, drill: s.Drill && !s.Silent}
 }

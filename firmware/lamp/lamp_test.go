@@ -185,6 +185,18 @@ func TestWaveforms(t *testing.T) {
 			},
 			"0s red+ 0s amber+ 0s green+ 1s red- 1s green- 1.08s amber-",
 		},
+		"a visit of a guard round, until the centre has it": {3 * time.Second, func(d *lamp.Driver) {
+			d.Show(lamp.State{Visit: lamp.Stored, Fault: true, Drilling: true})
+			time.Sleep(1700 * time.Millisecond)
+			d.Show(lamp.State{Visit: lamp.CentreHas, Fault: true, Drilling: true})
+			time.Sleep(time.Second)
+			d.Show(lamp.State{})
+		}, "0s green+ 500ms green- 1s green+ 1.5s green- 1.7s green+ 2.7s green-"},
+		"an alarm hides a visit": {2 * time.Second, func(d *lamp.Driver) {
+			d.Show(lamp.State{Visit: lamp.CentreHas})
+			time.Sleep(time.Second)
+			d.Show(lamp.State{Visit: lamp.CentreHas, Step: lamp.Stored})
+		}, "0s green+ 1s red+ 1s green-"},
 		"silent means silent": {10 * time.Minute, func(d *lamp.Driver) {
 			d.Show(lamp.State{Fault: true, Siren: true, Silent: true})
 			time.Sleep(time.Second)

@@ -139,7 +139,7 @@ func together(a, b time.Duration) time.Duration {
 
 // names lists the patterns that there must be.
 func names() []string {
-	out := []string{"idle", "fault", "drill_mode"}
+	out := []string{"idle", "fault", "drill_mode", "visit_stored", "visit_centre_has"}
 	for s := Stored; s <= UnitComing; s++ {
 		out = append(out, s.String(), s.String()+"_silent", s.String()+"_drill")
 	}
@@ -190,6 +190,9 @@ func (t *table) pick(s look) string {
 	}
 	if s.drilling {
 		could = append(could, "drill_mode")
+	}
+	if s.visit != Idle {
+		could = append(could, "visit_"+s.visit.String())
 	}
 	switch {
 	case s.step == Idle:

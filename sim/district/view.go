@@ -39,7 +39,7 @@ type Lamps struct {
 	Red   Lamp   `json:"red"`
 	Amber Lamp   `json:"amber"`
 	Green Lamp   `json:"green"`
-	Shows string `json:"shows"` // idle, stored, centre_has, acknowledged, unit_coming, fault, drill_mode; unknown while that is not certain
+	Shows string `json:"shows"` // idle, stored, centre_has, acknowledged, unit_coming, fault, drill_mode, visit_stored, visit_held; unknown while that is not certain
 	Style string `json:"style"` // plain, silent, drill: the plainest that it may be; "" while what it shows is not certain
 	ForMS int64  `json:"for_ms"`
 }

@@ -24,6 +24,8 @@ const (
 	UnitComing   Shows = "unit_coming"  // red, amber, green: a named unit is coming
 	Fault        Shows = "fault"        // amber flashes three times: a fault, and no alarm
 	DrillMode    Shows = "drill_mode"   // green flashes twice: whoever presses now takes part in an exercise
+	VisitStored  Shows = "visit_stored" // green blinking: a guard round's visit is stored on the box
+	VisitHeld    Shows = "visit_held"   // green: the centre has it
 	Unknown      Shows = "unknown"      // none of the promised patterns
 )
 
@@ -92,6 +94,8 @@ func patterns() []pattern {
 			{Amber, 80 * time.Millisecond},
 			{0, period - 560*time.Millisecond},
 		}},
+		{VisitStored, Plain, []phase{{Green, blink}, {0, blink}}},
+		{VisitHeld, Plain, []phase{{Green, 0}}},
 		{DrillMode, Plain, []phase{{Green, 80 * time.Millisecond}, {0, 160 * time.Millisecond}, {Green, 80 * time.Millisecond}, {0, period - 320*time.Millisecond}}},
 	}
 	for _, s := range []struct {

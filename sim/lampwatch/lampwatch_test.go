@@ -95,6 +95,8 @@ func TestFaultAndLampWords(t *testing.T) {
 		}{
 			{lamp.State{Fault: true}, lampwatch.Off, lampwatch.Flashing, lampwatch.Off},
 			{lamp.State{Drilling: true}, lampwatch.Off, lampwatch.Off, lampwatch.Flashing},
+			{lamp.State{Visit: lamp.Stored, Drilling: true}, lampwatch.Off, lampwatch.Off, lampwatch.Blinking},
+			{lamp.State{Visit: lamp.CentreHas, Drilling: true}, lampwatch.Off, lampwatch.Off, lampwatch.Steady},
 			{lamp.State{Step: lamp.CentreHas}, lampwatch.Steady, lampwatch.Blinking, lampwatch.Off},
 			{lamp.State{Step: lamp.CentreHas, Drill: true}, lampwatch.Winking, lampwatch.Blinking, lampwatch.Off},
 			{lamp.State{Step: lamp.UnitComing, Drill: true}, lampwatch.Winking, lampwatch.Winking, lampwatch.Winking},
@@ -169,7 +171,7 @@ func TestSloppyLamps(t *testing.T) {
 		"late blink":              {[]any{3, 0, 1, 620, 3, 1190, 1, 1800}, 1900 * ms, lampwatch.CentreHas, 0},
 		"one lamp after another":  {[]any{1, 0, 3, 2, 7, 4}, 3000 * ms, lampwatch.UnitComing, 4 * ms},
 		"a silent flash in parts": {[]any{3, 0, 2, 60, 0, 64, 1, 4000, 0, 4060, 1, 8000, 3, 8001, 2, 8060, 0, 8061}, 9000 * ms, lampwatch.CentreHas, 0},
-		"green alone":             {[]any{4, 0}, 1000 * ms, lampwatch.Unknown, 0},
+		"red and green":           {[]any{5, 0}, 1000 * ms, lampwatch.Unknown, 0},
 		"amber steady":            {[]any{2, 0}, 1000 * ms, lampwatch.Unknown, 0},
 		"a blink that stops":      {[]any{3, 0, 1, 500, 3, 1000}, 3000 * ms, lampwatch.Acknowledged, 1000 * ms},
 		"too fast to be a blink":  {[]any{3, 0, 1, 100, 3, 200, 1, 300}, 400 * ms, lampwatch.Stored, 300 * ms},

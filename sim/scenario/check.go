@@ -303,7 +303,7 @@ func hint(name string) string {
 		"fault": "a fault's code, such as mains_lost", "active": "true or false", "slot": "a finger's slot, 0 for an unknown one",
 		"route": "two or more places {lat, lon}", "log": "the path of a receiver's log", "unit": "the unit that comes",
 		"code": "real, false_alarm, test, drill, duplicate or unfounded", "within": "a duration such as 1s",
-		"shows": "idle, stored, centre_has, acknowledged, unit_coming, fault or drill_mode", "sounds": "true or false",
+		"shows": "idle, stored, centre_has, acknowledged, unit_coming, fault, drill_mode, visit_stored or visit_held", "sounds": "true or false",
 		"link": "never, live, suspect, offline or unsure", "signed": "on, off, refused or came by", "fixes": "a number of fixes",
 		"clock": "right, free, in 1970, in 2080, hour ahead or hour behind",
 	}[name]

@@ -130,8 +130,8 @@
 // further than that from a press that there was. What the centre found itself is
 // none, unless kind is offline, twin or tamper. With count, exactly so many are all that, and count: 0 wants none for the
 // whole of within. lamp wants the lamps to show idle, stored, centre_has,
-// acknowledged, unit_coming, fault or drill_mode, in the style plain, silent or drill where
-// given. siren wants it to sound (sounds: true) or not. officer wants the desk
+// acknowledged, unit_coming, fault, drill_mode, visit_stored or visit_held, in the style
+// plain, silent or drill where given. siren wants it to sound (sounds: true) or not. officer wants the desk
 // to have an event of a sign-on, sign-off, refusal or check-in (signed: on, off,
 // refused, came by) since at, of that officer where given; a check-in by a
 // switch is of nobody. link wants the centre to judge that it
@@ -281,7 +281,7 @@ type Step struct {
 	Officer *string   `yaml:"officer"`
 	SMS     *bool     `yaml:"sms"`
 	Count   *int      `yaml:"count" min:"0" max:"1000000"`
-	Shows   *string   `yaml:"shows" oneof:"idle|stored|centre_has|acknowledged|unit_coming|fault|drill_mode"`
+	Shows   *string   `yaml:"shows" oneof:"idle|stored|centre_has|acknowledged|unit_coming|fault|drill_mode|visit_stored|visit_held"`
 	Style   *string   `yaml:"style" oneof:"plain|silent|drill"`
 	Sounds  *bool     `yaml:"sounds"`
 	Signed  *string   `yaml:"signed" oneof:"on|off|refused|came by"`
