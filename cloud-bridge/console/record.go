@@ -158,21 +158,30 @@ func (c *Console) getAttachment(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return nil, err
 		}
-		if a.Incident != 0 {
-			_, err = c.incident(r.Context(), a.Incident)
-		} else {
-			err = c.seesDevice(r.Context(), a.Device)
-		}
-		if errors.Is(err, store.ErrNotFound) {
-			err = fmt.Errorf("%w: attachment %s", store.ErrNotFound, id)
-		}
-		return body, err
+		return body, c.seesFile(r.Context(), a)
 	}()
 	media := http.DetectContentType(body)
 	if media != "image/jpeg" && media != "image/png" {
 		media = "application/octet-stream"
 	}
 	c.export(w, r, media, id.String(), func() ([]byte, error) { return body, err })
+}
+
+// seesFile is nil when the actor sees an incident that a file belongs to, or the device of
+// one that belongs to none; for any other the error is as if there were none.
+func (c *Console) seesFile(ctx context.Context, a *store.Attachment) (err error) {
+	if len(a.Incidents) == 0 {
+		err = c.seesDevice(ctx, a.Device)
+	}
+	for _, id := range a.Incidents {
+		if _, err = c.incident(ctx, id); !errors.Is(err, store.ErrNotFound) {
+			break
+		}
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w: attachment %s", store.ErrNotFound, a.ID)
+	}
+	return err
 }
 
 // getEvidence is everything about an incident in one signed archive.

@@ -219,6 +219,11 @@ func (t *tx) answered(a *Arrival, d *device, st *stream, b *wire.UnitAnswer, row
 		t.touch(r)
 		t.change(Change{Kind: NoticeChanged, Device: d.id})
 		t.change(Change{Kind: UnitChanged, Device: d.id})
+		for _, h := range b.Attachments {
+			if err := t.named(a, d, r.ID, h); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 }
@@ -249,6 +254,11 @@ func (t *tx) noteOf(a *Arrival, d *device, st *stream, b *wire.Note, row int64) 
 			Given: given, Screen: incident.ScreenUnit, Where: whereAt(b.Position),
 		})
 		t.touch(r)
+		for _, h := range b.Attachments {
+			if err := t.named(a, d, r.ID, h); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 }

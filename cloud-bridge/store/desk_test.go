@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -306,5 +307,70 @@ func TestAttachment(t *testing.T) {
 	events, err := s.EventsOf(t.Context(), 1)
 	if err != nil || len(events) != 4 {
 		t.Errorf("%d events belong to the incident, %v: want the press and three parts", len(events), err)
+	}
+}
+
+// The same bytes sent for two incidents are a file of both, whether the second
+// is named before or after the file has come, and for both with the events that
+// brought it.
+func TestAttachmentOfTwoIncidents(t *testing.T) {
+	now := noon
+	s := at(t, filepath.Join(t.TempDir(), "centre.db"), &now)
+	for _, box := range []string{"box-01", "box-02", "box-03"} {
+		commit(t, s, lane(t, box, wire.Alarm).next(raised(1)))
+	}
+	body := bytes.Repeat([]byte("jpeg"), 5000)
+	whole := sha256.Sum256(body)
+	id := wire.Hash(whole[:16])
+	car, duty := lane(t, "car-01", wire.Track), lane(t, "car-01", wire.Duty)
+	part := func(n int, of uint64) store.Arrival {
+		return car.next(&wire.AttachmentPart{
+			Whole: whole[:], Size: uint64(len(body)), Index: uint64(n), Count: 2, Bytes: body[n*10_000 : (n+1)*10_000], MIME: "image/jpeg", Incident: of,
+		})
+	}
+	commit(t, s, part(0, 1))
+	commit(t, s, duty.next(&wire.Note{Incident: 2, Attachments: []wire.Hash{id}}))
+	commit(t, s, duty.next(&wire.Note{Incident: 99, Attachments: []wire.Hash{id}})) // of another centre
+	if list, err := s.Attachments(t.Context(), 2); err != nil || len(list) != 1 || list[0].State != store.AttachmentComing {
+		t.Errorf("%+v, %v: want the file that is coming", list, err)
+	}
+	commit(t, s, part(1, 1))
+	commit(t, s, part(0, 3), part(1, 3))
+	for i := int64(1); i <= 3; i++ {
+		list, err := s.Attachments(t.Context(), i)
+		if err != nil || len(list) != 1 || list[0].ID != id || list[0].State != store.AttachmentWhole {
+			t.Errorf("incident %d: %+v, %v", i, list, err)
+		}
+		events, err := s.EventsOf(t.Context(), i)
+		parts := map[uint64]bool{}
+		for _, e := range events {
+			m, err := wire.Peek(e.Message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, ok := m.Body.(*wire.AttachmentPart); ok {
+				parts[b.Index] = true
+			}
+		}
+		if err != nil || len(parts) != 2 {
+			t.Errorf("incident %d: the events of %d parts, %v", i, len(parts), err)
+		}
+		one, err := s.Incident(t.Context(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, e := range one.Timeline {
+			if e.What == incident.WhatAttachment {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("incident %d: its history tells %d times that the file is here", i, n)
+		}
+	}
+	file, got, err := s.Attachment(t.Context(), id)
+	if err != nil || !bytes.Equal(got, body) || !slices.Equal(file.Incidents, []int64{1, 2, 3}) {
+		t.Errorf("%+v, %d bytes, %v", file, len(got), err)
 	}
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
@@ -95,94 +94,4 @@ func (s *Store) modes(ctx context.Context, device string, out *[]Level) error {
 		*out = append(*out, l)
 		return true, err
 	})
-}
-
-// An Attachment is a file of a unit.
-type Attachment struct {
-	ID       wire.Hash // the first half of Whole
-	Device   string
-	Whole    []byte // SHA-256
-	Size     int64
-	MIME     string // as the device said: believe nothing of it
-	Incident int64  // 0: of none
-	State    string // one of the constants below
-	Parts    int    // that are here
-	Count    int    // of all
-	At       time.Time
-}
-
-// The states of an attachment.
-const (
-	AttachmentComing  = "coming"  // parts are missing
-	AttachmentWhole   = "whole"   // all are here, and are what the device signed
-	AttachmentDamaged = "damaged" // all are here, and are not what they should be
-)
-
-// part takes a part of a file.
-func (t *tx) part(a *Arrival, d *device, b *wire.AttachmentPart, row int64) error {
-	var num, size, count, id int64
-	var state string
-	find := func() (bool, error) {
-		return t.row(`SELECT attachment, size, count, state, incident FROM attachments WHERE device = ? AND whole = ?`,
-			[]any{d.num, b.Whole}, []any{&num, &size, &count, &state, &id})
-	}
-	found, err := find()
-	if err != nil {
-		return err
-	}
-	if !found {
-		if err := t.exec(`INSERT INTO attachments (device, whole, size, count, mime, incident, state, at) VALUES (?,?,?,?,?,?,?,?)`,
-			d.num, b.Whole, int64(b.Size), int64(b.Count), b.MIME, int64(b.Incident), AttachmentComing, a.Received.UnixMilli()); err != nil {
-			return err
-		}
-		if _, err := find(); err != nil {
-			return err
-		}
-	}
-	if state != AttachmentComing || size != int64(b.Size) || count != int64(b.Count) {
-		return nil // the file is here, or is cut into other parts: the first cut counts
-	}
-	if err := t.exec(`INSERT INTO attachment_parts (attachment, part, event) VALUES (?,?,?) ON CONFLICT DO NOTHING`,
-		num, int64(b.Index), row); err != nil {
-		return err
-	}
-	if id != 0 {
-		var there int64
-		if _, err := t.row(`SELECT count(*) FROM incidents WHERE incident = ?`, []any{id}, []any{&there}); err != nil || there == 0 {
-			return err
-		}
-		if err := t.belongs(id, row); err != nil {
-			return err
-		}
-	}
-	var have int64
-	if _, err := t.row(`SELECT count(*) FROM attachment_parts WHERE attachment = ?`, []any{num}, []any{&have}); err != nil || have < count {
-		return err
-	}
-	return t.joinParts(a, d, b, num, id)
-}
-
-// joinParts judges a file whose parts are all here.
-func (t *tx) joinParts(a *Arrival, d *device, b *wire.AttachmentPart, num, id int64) error {
-	body, err := readParts(t.rows, num)
-	if err != nil {
-		return err
-	}
-	state := AttachmentWhole
-	if !sound(body, b.Whole) {
-		state = AttachmentDamaged
-	}
-	if err := t.exec(`UPDATE attachments SET state = ?, at = ? WHERE attachment = ?`, state, a.Received.UnixMilli(), num); err != nil || id == 0 {
-		return err
-	}
-	r, err := t.byID(id)
-	if err != nil {
-		return err
-	}
-	r.Timeline = append(r.Timeline, incident.Entry{
-		At: a.Received, What: incident.WhatAttachment, By: whoAt(a.Event), Detail: fmt.Sprintf("%s %s, %d bytes", b.ID(), state, len(body)),
-		Screen: incident.ScreenUnit,
-	})
-	t.touch(r)
-	return nil
 }

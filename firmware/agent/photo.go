@@ -87,18 +87,22 @@ func (a *Agent) addPhoto(whole []byte, size int, incident uint64) (string, error
 		return "", terminal.ErrSignedOff
 	}
 	p := &photo{Whole: whole, Size: size, Incident: incident}
-	if a.photos[p.name()] != nil {
+	t, waits := a.tasks[incident], a.photos[p.name()]
+	if t != nil && slices.Contains(t.Photos, p.name()) || waits != nil && waits.Incident == incident {
 		return p.name(), nil // taken twice
 	}
-	if len(a.photos) >= maxPhotos {
-		return "", fmt.Errorf("%w: %d photos wait for the centre", terminal.ErrFull, len(a.photos))
+	var state []spool.KV
+	if waits == nil { // else it is on its way for another incident, and the note is enough
+		if len(a.photos) >= maxPhotos {
+			return "", fmt.Errorf("%w: %d photos wait for the centre", terminal.ErrFull, len(a.photos))
+		}
+		for _, q := range a.photos {
+			p.Order = max(p.Order, q.Order+1)
+		}
+		a.photos[p.name()] = p
+		state = append(state, photoKV(p))
 	}
-	for _, q := range a.photos {
-		p.Order = max(p.Order, q.Order+1)
-	}
-	a.photos[p.name()] = p
-	state := []spool.KV{photoKV(p)}
-	if t := a.tasks[incident]; t != nil {
+	if t != nil {
 		t.Photos = append(t.Photos, p.name())
 		state = append(state, taskKV(t))
 	}

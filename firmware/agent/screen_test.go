@@ -170,6 +170,9 @@ func TestAPhotoGoesInPartsThroughCuts(t *testing.T) {
 		if again, err := w.a.Screen().Photo(t.Context(), 17, jpeg); err != nil || again != id {
 			t.Errorf("the same photo again: %s, %v: want %s", again, err, id)
 		}
+		if again, err := w.a.Screen().Photo(t.Context(), 18, jpeg); err != nil || again != id {
+			t.Errorf("the same photo for another incident: %s, %v: want %s", again, err, id)
+		}
 		if err := w.a.Screen().Answer(t.Context(), terminal.Answer{Incident: 17, Answer: wire.AnswerChecked, Photos: []string{id}}); err != nil {
 			t.Fatal(err)
 		}
@@ -197,6 +200,15 @@ func TestAPhotoGoesInPartsThroughCuts(t *testing.T) {
 			t.Errorf("%d parts do not make the photo", len(parts))
 		}
 		sum := sha256.Sum256(jpeg)
+		var named []uint64
+		for _, n := range bodies[*wire.Note](w) {
+			if slices.Equal(n.Attachments, []wire.Hash{wire.Hash(sum[:16])}) {
+				named = append(named, n.Incident)
+			}
+		}
+		if !slices.Equal(named, []uint64{17, 18}) {
+			t.Errorf("the photo is named for the incidents %d: want it once for each of the two", named)
+		}
 		answers := bodies[*wire.UnitAnswer](w)
 		if last := answers[len(answers)-1]; len(last.Attachments) != 1 || last.Attachments[0] != wire.Hash(sum[:16]) {
 			t.Errorf("answers %+v: want one that names the photo by its hash", answers)
