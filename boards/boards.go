@@ -47,6 +47,7 @@ type Board struct {
 	UARTs       map[string]UART   `yaml:"uarts"`                   // by role, see UARTRoles
 	Watchdog    *Watchdog         `yaml:"watchdog"`
 	Temperature *Temperature      `yaml:"temperature"`
+	Radio       *Radio            `yaml:"radio"`
 	Limits      *Limits           `yaml:"limits"`                  // of pins that are driven
 	Notes       []Text            `yaml:"notes"`                   // what else a technician must know
 	Sources     map[string]string `yaml:"sources" required:"true"` // by the key above that they are for, or by KEY.ENTRY for one entry of it
@@ -116,6 +117,29 @@ type Watchdog struct {
 type Temperature struct {
 	Path string `yaml:"path" required:"true"`
 	Zone string `yaml:"zone" required:"true"` // what the zone's file "type" must say
+}
+
+// A Radio is a wireless card on the board, as an image drives it; a Debian system
+// finds its own way. What the driver sends to it is not ours to pass on: it comes
+// from the technician's machine.
+type Radio struct {
+	Modules  []string `yaml:"modules" required:"true"`  // of the kernel, in the order in which they are loaded
+	Machine  string   `yaml:"machine" required:"true"`  // the first name in the device tree's "compatible", which files of one board have in theirs
+	Firmware []string `yaml:"firmware" required:"true"` // of each chip that the board may have: below /lib/firmware, without .bin
+}
+
+// Files returns the files below /lib/firmware that the driver looks for, one of
+// each list: first that of the board, then that of the chip (Linux,
+// drivers/net/wireless/broadcom/brcm80211/brcmfmac/firmware.c). They are its
+// program, what it may do in which country, and how the board is wired to it.
+func (r *Radio) Files() [][]string {
+	var out [][]string
+	for _, chip := range r.Firmware {
+		for _, kind := range []string{".bin", ".clm_blob", ".txt"} {
+			out = append(out, []string{chip + "." + r.Machine + kind, chip + kind})
+		}
+	}
+	return out
 }
 
 // Limits are currents that a board bears for years, in milliamperes.

@@ -216,7 +216,7 @@ func (b *Board) sourced(r *strictyaml.Report) {
 	parts := map[string]bool{
 		"arch": true, "boot": b.Arch != "any", "chips": len(b.Chips) > 0, "headers": len(b.Headers) > 0,
 		"lines": len(b.Lines) > 0, "uarts": len(b.UARTs) > 0, "watchdog": b.Watchdog != nil,
-		"temperature": b.Temperature != nil, "limits": b.Limits != nil,
+		"temperature": b.Temperature != nil, "limits": b.Limits != nil, "radio": b.Radio != nil,
 	}
 	entry := make(map[string]bool)
 	for role := range b.Lines {

@@ -127,6 +127,11 @@ func TestSchemaAndLoaderAgree(t *testing.T) {
 		{"driver: w", "driver: w, max_s: 0", false},
 		{"driver: w", "driver: w, max_s: 15", true},
 		{"zone: z", "zone: ''", false},
+		{"machine: m, ", "", false},
+		{"machine: m", "machine: ''", false},
+		{"modules: [o]", "modules: o", false},
+		{"firmware: [f]", "firmware: f", false},
+		{"firmware: [f]", "firmware: [f], driver: d", false},
 		{"pin_ma: 8", "pin_ma: 0.4", false},
 		{"pin_ma: 8", "pin_ma: 41", false},
 		{"pin_ma: 8", "pin_ma: 7.5", true},
@@ -166,9 +171,10 @@ lines:
 uarts: {gps: {port: /dev/x, notes: [usb]}}
 watchdog: {device: /dev/w, driver: w}
 temperature: {path: /t, zone: z}
+radio: {modules: [o], machine: m, firmware: [f]}
 limits: {volts: '3.3', pin_ma: 8, total_ma: 50}
 notes: [{en: a, zh-CN: b}]
-sources: {arch: s, boot: s, chips: s, headers: s, lines: s, uarts: s, watchdog: s, temperature: s, limits: s}
+sources: {arch: s, boot: s, chips: s, headers: s, lines: s, uarts: s, watchdog: s, temperature: s, radio: s, limits: s}
 `
 
 // Each key of the loader's is one of the schema's, with the same duty, choices

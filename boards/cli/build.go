@@ -63,6 +63,7 @@ func (c *command) image(ctx context.Context, args []string) error {
 	var r recipe
 	r.flags(fs)
 	size := fs.Int64("size", 0, "")
+	radio := fs.String("radio-firmware", "", "")
 	var s cardSettings
 	s.flags(fs)
 	rest, err := c.parse(fs, args, "NAME")
@@ -80,7 +81,7 @@ func (c *command) image(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	o := image.Options{Board: rest[0], Settings: settings, Version: c.version, Firmware: r.firmware, Out: r.out, Size: *size << 20}
+	o := image.Options{Board: rest[0], Settings: settings, Version: c.version, Firmware: r.firmware, Out: r.out, Size: *size << 20, RadioFirmware: *radio}
 	if _, err := boards.Load(o.Board); err != nil {
 		return err
 	}
@@ -105,14 +106,14 @@ type cardSettings struct {
 	file                                          string
 	join                                          string
 	ethernet, gateway, dns                        string
-	wifi, passphrase                              string
+	wifi, passphrase, country                     string
 	apn, port, apnInterface, apnUser, apnPassword string
 }
 
 func (s *cardSettings) flags(fs *flag.FlagSet) {
 	for name, v := range map[string]*string{
 		"settings": &s.file, "join-token": &s.join, "ethernet": &s.ethernet, "gateway": &s.gateway, "dns": &s.dns,
-		"wifi": &s.wifi, "wifi-passphrase": &s.passphrase, "apn": &s.apn, "modem-port": &s.port,
+		"wifi": &s.wifi, "wifi-passphrase": &s.passphrase, "wifi-country": &s.country, "apn": &s.apn, "modem-port": &s.port,
 		"apn-interface": &s.apnInterface, "apn-user": &s.apnUser, "apn-password": &s.apnPassword,
 	} {
 		fs.StringVar(v, name, "", "")
@@ -145,7 +146,7 @@ func (s *cardSettings) yaml() ([]byte, error) {
 			return nil, fmt.Errorf("%w: --dns wants --ethernet ADDRESS/SIZE beside it", errUsage)
 		}
 	}
-	section("wifi", "ssid", s.wifi, "passphrase", s.passphrase)
+	section("wifi", "ssid", s.wifi, "passphrase", s.passphrase, "country", s.country)
 	section("cellular", "apn", s.apn, "port", s.port, "interface", s.apnInterface, "user", s.apnUser, "password", s.apnPassword)
 	switch {
 	case s.file != "" && len(doc) > 0:

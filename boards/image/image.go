@@ -9,12 +9,10 @@
 // module proxy, at versions that the module in gokrazy/ pins. Two builds differ in
 // a time that gokrazy's builder writes. It writes no card: board flash does.
 //
-// It refuses a wireless network, since no image can join one yet. The kernel for
-// the Raspberry Pi has the driver (brcmfmac, as modules), but the images miss what
-// goes with it: the radio's own program in /lib/firmware (Debian:
-// firmware-brcm80211, in non-free-firmware; it may not be passed on from here), a
-// starter that loads brcmutil, brcmfmac and its vendor's module, and one that joins
-// the network (github.com/mdlayher/wifi can, by nl80211).
+// An image joins a wireless network only with files that are not ours to pass on:
+// the radio's own program and the rules of the countries. The technician's machine
+// has them (see Options.RadioFirmware); board.yaml names them, and the driver,
+// which the kernel for the Raspberry Pi brings as modules.
 package image
 
 import (
@@ -55,9 +53,12 @@ type Options struct {
 	Source   string // the folder of go.mod
 	Version  string // of the firmware, when it is built here
 	Speech   bool   // what a box says, made by espeak-ng: for a configuration with audio
-	Firmware string // path of a firmware that was built before; "": it is built from Source
-	Out      string // path of the image
-	Size     int64  // bytes of the image; 0: DefaultSize
+	// RadioFirmware is a folder with what the board's radio needs, such as
+	// /usr/lib/firmware, or an unpacked package; "": none, and no wireless network.
+	RadioFirmware string
+	Firmware      string // path of a firmware that was built before; "": it is built from Source
+	Out           string // path of the image
+	Size          int64  // bytes of the image; 0: DefaultSize
 }
 
 // FindSource returns the folder of Fengsui's go.mod that a folder is in.
@@ -110,14 +111,15 @@ func machineOf(board string) (machine, error) {
 	return machine{b.Arch, i.Kernel, i.Firmware, i.Console, i.Config}, nil
 }
 
-// Build builds an image. The error wraps [ErrBoard], [ErrSource], [ErrSettings]
-// or [ErrTool], or is a *strictyaml.Error of the settings, or that of a file.
+// Build builds an image. The error wraps [ErrBoard], [ErrSource], [ErrSettings],
+// [ErrRadio] or [ErrTool], or is a *strictyaml.Error of the settings, or that of a file.
 func Build(ctx context.Context, o Options) (err error) {
 	m, err := machineOf(o.Board)
 	if err != nil {
 		return err
 	}
-	if err := o.checkSettings(); err != nil {
+	extra, err := o.checkSettings()
+	if err != nil {
 		return err
 	}
 	if o.Size == 0 {
@@ -155,6 +157,7 @@ func Build(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	maps.Copy(speech, extra)
 	if err := o.instance(m, tmp, speech); err != nil {
 		return err
 	}
@@ -260,19 +263,17 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 	return nil
 }
 
-// checkSettings finds mistakes before anything is built.
-func (o Options) checkSettings() error {
-	if o.Settings == nil {
-		return nil
+// checkSettings finds mistakes before anything is built, and returns the files
+// that the settings want in the image.
+func (o Options) checkSettings() (map[string]string, error) {
+	s := new(settings.Settings)
+	if o.Settings != nil {
+		var err error
+		if s, err = settings.Parse("settings", o.Settings); err != nil {
+			return nil, err
+		}
 	}
-	s, err := settings.Parse("settings", o.Settings)
-	if err != nil {
-		return err
-	}
-	if s.WiFi != nil {
-		return fmt.Errorf("%w: wifi: no image can join a network yet: it has neither the radio's own program (brcmfmac*-sdio in /lib/firmware) nor what loads the driver and joins: want ethernet or cellular, or the package on a Debian system", ErrSettings)
-	}
-	return nil
+	return o.radio(s)
 }
 
 // addSettings puts the settings on the boot partition of an image.

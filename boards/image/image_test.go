@@ -46,8 +46,9 @@ func output(t *testing.T, name string, args ...string) string {
 	return string(b)
 }
 
-// build builds an image for a board; the firmware is built with it.
-func build(t *testing.T, board string, with []byte) string {
+// build builds an image for a board; the firmware is built with it. With radio, the
+// folder of that has what the board's radio needs.
+func build(t *testing.T, board string, with []byte, radio string) string {
 	t.Helper()
 	tool(t, "mkfs.ext4", "e2fsprogs")
 	source, err := image.FindSource(".")
@@ -58,7 +59,7 @@ func build(t *testing.T, board string, with []byte) string {
 	_, noSpeech := exec.LookPath("espeak-ng")
 	err = image.Build(t.Context(), image.Options{
 		Board: board, Config: []byte("device: box-01\n"), Settings: with, Source: source, Version: "test", Out: out,
-		Speech: noSpeech == nil || os.Getenv("CI") != "",
+		RadioFirmware: radio, Speech: noSpeech == nil || os.Getenv("CI") != "",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +109,7 @@ func partitions(t *testing.T, path string) table {
 func TestAnImageByOutsideJudges(t *testing.T) {
 	fsck, ext4, unsquash := tool(t, "fsck.vfat", "dosfstools"), tool(t, "fsck.ext4", "e2fsprogs"), tool(t, "unsquashfs", "squashfs-tools")
 	tool(t, "sfdisk", "fdisk")
-	path := build(t, "virt", []byte(settings))
+	path := build(t, "virt", []byte(settings), "")
 
 	ps := partitions(t, path).PartitionTable.Partitions
 	if len(ps) != 4 {
@@ -184,7 +185,19 @@ func TestImagesOfRealBoards(t *testing.T) {
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
-			path := build(t, name, nil)
+			board, err := boards.Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var with []byte
+			var radio string
+			if board.Radio != nil {
+				with, radio = []byte(wireless), radioFolder(t, name)
+			}
+			path := build(t, name, with, radio)
+			if board.Radio != nil {
+				judgeRadio(t, path, board.Radio)
+			}
 			if n := len(partitions(t, path).PartitionTable.Partitions); n != 4 {
 				t.Errorf("%d partitions, want 4", n)
 			}
@@ -194,10 +207,6 @@ func TestImagesOfRealBoards(t *testing.T) {
 			}
 			defer f.Close()
 			boot, err := image.Boot(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			board, err := boards.Load(name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -219,6 +228,129 @@ func TestImagesOfRealBoards(t *testing.T) {
 	}
 }
 
+const wireless = "join: 7Q-one-time\nwifi: {ssid: 石桥村, passphrase: very-secret, country: CN}\n"
+
+// chip4 are the files of a Raspberry Pi 4's radio, without content that matters.
+var chip4 = []string{"brcm/brcmfmac43455-sdio.bin", "brcm/brcmfmac43455-sdio.clm_blob", "brcm/brcmfmac43455-sdio.txt"}
+
+// folder makes a folder with files, each NAME or NAME=CONTENT.
+func folder(t *testing.T, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, f := range files {
+		name, content, ok := strings.Cut(f, "=")
+		if !ok {
+			content = "of " + name
+		}
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func radioIn(t *testing.T, files ...string) func(*image.Options) {
+	dir := folder(t, files...)
+	return func(o *image.Options) { o.Board, o.Settings, o.RadioFirmware = "rpi-4b", []byte(wireless), dir }
+}
+
+// radioFolder makes a folder as Debian's packages do when they are unpacked: the
+// program of each chip is a link, its wiring is by the board's name, and the
+// countries are there twice.
+func radioFolder(t *testing.T, name string) string {
+	t.Helper()
+	board, err := boards.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const countries = "RGDB\x00\x00\x00\x14CN\x00\x10\x00\x00\x00\x00"
+	files := []string{
+		"usr/lib/firmware/regulatory.db-upstream=" + countries, "usr/lib/firmware/regulatory.db.p7s-upstream=by wens",
+		"usr/lib/firmware/regulatory.db=" + countries, "usr/lib/firmware/regulatory.db.p7s=by benh@debian.org",
+	}
+	for _, chip := range board.Radio.Firmware {
+		files = append(files, "usr/lib/firmware/cypress/"+filepath.Base(chip)+".bin=the program of "+chip, "usr/lib/firmware/"+chip+".clm_blob", "usr/lib/firmware/"+chip+"."+board.Radio.Machine+".txt")
+	}
+	dir := folder(t, files...)
+	for _, chip := range board.Radio.Firmware {
+		at := filepath.Join(dir, "usr/lib/firmware", chip+".bin")
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("../cypress/"+filepath.Base(chip)+".bin", at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// judgeRadio checks with programs that are not ours that an image has what joins a
+// wireless network: the settings on the boot partition and nowhere else, and in the
+// root the kernel's modules and the radio's files.
+func judgeRadio(t *testing.T, path string, radio *boards.Radio) {
+	t.Helper()
+	fsck, unsquash := tool(t, "fsck.vfat", "dosfstools"), tool(t, "unsquashfs", "squashfs-tools")
+	ps := partitions(t, path).PartitionTable.Partitions
+	at := func(i int) string { return part(t, path, ps[i].Start*512, ps[i].Size*512) }
+	boot := at(0)
+	output(t, fsck, "-n", boot)
+	if b, err := os.ReadFile(boot); err != nil || !bytes.Contains(b, []byte(wireless)) {
+		t.Errorf("the settings are not on the boot partition: %v", err)
+	}
+	dir := filepath.Join(t.TempDir(), "root")
+	output(t, unsquash, "-no-progress", "-no-xattrs", "-d", dir, at(1), "lib", "etc", "user")
+	deps, err := filepath.Glob(filepath.Join(dir, "lib/modules/*/modules.dep"))
+	if err != nil || len(deps) != 1 {
+		t.Fatalf("modules.dep: %q %v, want one", deps, err)
+	}
+	listed, err := os.ReadFile(deps[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, module := range append([]string{"brcmutil"}, radio.Modules...) {
+		found := false
+		for line := range strings.Lines(string(listed)) {
+			file, _, _ := strings.Cut(line, ":")
+			if filepath.Base(file) == module+".ko" {
+				b, err := os.ReadFile(filepath.Join(filepath.Dir(deps[0]), file))
+				found = err == nil && bytes.HasPrefix(b, []byte("\x7fELF"))
+			}
+		}
+		if !found {
+			t.Errorf("module %s is not in the root, or modules.dep does not name it", module)
+		}
+	}
+	for name, want := range map[string]string{"regulatory.db": "RGDB", "regulatory.db.p7s": "by wens"} {
+		if b, err := os.ReadFile(filepath.Join(dir, "lib/firmware", name)); err != nil || !strings.HasPrefix(string(b), want) {
+			t.Errorf("%s: %q %v, want %q", name, b, err, want)
+		}
+	}
+	for _, chip := range radio.Firmware {
+		for name, want := range map[string]string{".bin": "the program of " + chip, ".clm_blob": "of ", "." + radio.Machine + ".txt": "of "} {
+			if b, err := os.ReadFile(filepath.Join(dir, "lib/firmware", chip+name)); err != nil || !strings.HasPrefix(string(b), want) {
+				t.Errorf("%s%s: %q %v, want %q", chip, name, b, err, want)
+			}
+		}
+	}
+	err = filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		if bytes.Contains(b, []byte("very-secret")) {
+			t.Errorf("%s holds the passphrase", p)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestBuildNamesWhatIsWrong(t *testing.T) {
 	source, err := image.FindSource(".")
 	if err != nil {
@@ -230,13 +362,22 @@ func TestBuildNamesWhatIsWrong(t *testing.T) {
 		kind error
 		want string
 	}{
-		"an unknown board":         {func(o *image.Options) { o.Board = "rpi-9" }, image.ErrBoard, "rpi-9"},
-		"a board with a package":   {func(o *image.Options) { o.Board = "beaglebone-black" }, image.ErrBoard, "beaglebone-black"},
-		"a small image":            {func(o *image.Options) { o.Size = 1 << 30 }, image.ErrTool, "size"},
-		"no source":                {func(o *image.Options) { o.Source = t.TempDir() }, image.ErrSource, ""},
-		"settings that are wrong":  {func(o *image.Options) { o.Settings = []byte("jion: x") }, nil, "jion"},
-		"settings nobody can obey": {func(o *image.Options) { o.Settings = []byte("wifi: {ssid: a}") }, image.ErrSettings, "wifi"},
-		"no firmware":              {func(o *image.Options) { o.Firmware = filepath.Join(t.TempDir(), "none") }, os.ErrNotExist, ""},
+		"an unknown board":             {func(o *image.Options) { o.Board = "rpi-9" }, image.ErrBoard, "rpi-9"},
+		"a board with a package":       {func(o *image.Options) { o.Board = "beaglebone-black" }, image.ErrBoard, "beaglebone-black"},
+		"a small image":                {func(o *image.Options) { o.Size = 1 << 30 }, image.ErrTool, "size"},
+		"no source":                    {func(o *image.Options) { o.Source = t.TempDir() }, image.ErrSource, ""},
+		"settings that are wrong":      {func(o *image.Options) { o.Settings = []byte("jion: x") }, nil, "jion"},
+		"wireless without a country":   {func(o *image.Options) { o.Settings = []byte("wifi: {ssid: a}") }, nil, "wifi.country"},
+		"wireless without a radio":     {func(o *image.Options) { o.Settings = []byte(wireless) }, image.ErrSettings, `field "wifi.ssid": value "石桥村": want ethernet or cellular, since virt has no radio`},
+		"files for no radio":           {func(o *image.Options) { o.RadioFirmware = "/x" }, image.ErrRadio, "virt has no radio that an image can drive; these have: rpi-3b-plus, rpi-4b"},
+		"wireless without files":       {func(o *image.Options) { o.Board, o.Settings = "rpi-4b", []byte(wireless) }, image.ErrSettings, "want --radio-firmware DIR"},
+		"an empty folder":              {radioIn(t), image.ErrRadio, "want in it brcm/brcmfmac43455-sdio.raspberrypi,4-model-b.bin or brcm/brcmfmac43455-sdio.bin, which the radio of rpi-4b needs"},
+		"a folder without the board":   {radioIn(t, "brcm/brcmfmac43455-sdio.bin", "brcm/brcmfmac43455-sdio.clm_blob"), image.ErrRadio, "brcmfmac43455-sdio.raspberrypi,4-model-b.txt or"},
+		"no countries":                 {radioIn(t, chip4...), image.ErrRadio, "want in it regulatory.db-upstream"},
+		"countries that Debian signed": {radioIn(t, append(chip4, "regulatory.db=RGDB", "regulatory.db.p7s=benh@debian.org")...), image.ErrRadio, "signed by a maintainer"},
+		"countries of another kind":    {radioIn(t, append(chip4, "regulatory.db=RGDB", "regulatory.db.p7s=wens")...), image.ErrRadio, "version 20"},
+		"an unknown country":           {radioIn(t, append(chip4, "regulatory.db=RGDB\x00\x00\x00\x14AT\x00\x00\x00\x00\x00\x00CN", "regulatory.db.p7s=wens")...), image.ErrSettings, `field "wifi.country": value "CN"`},
+		"no firmware":                  {func(o *image.Options) { o.Firmware = filepath.Join(t.TempDir(), "none") }, os.ErrNotExist, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := good

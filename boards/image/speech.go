@@ -14,7 +14,7 @@ const speechDir = "/etc/fengsui/speech"
 // be in the image, and where they are in dir.
 func (o Options) speech(ctx context.Context, dir string) (map[string]string, error) {
 	if !o.Speech {
-		return nil, nil
+		return make(map[string]string), nil
 	}
 	dir = filepath.Join(dir, "speech")
 	files, err := speech.Make(ctx, dir)

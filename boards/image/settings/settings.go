@@ -6,6 +6,7 @@
 //
 //	join: 7QK4-…                     # a one-time token from the centre
 //	ethernet: {address: 10.20.0.7/24, gateway: 10.20.0.1, dns: [10.20.0.1]}   # else by DHCP
+//	wifi: {ssid: 石桥村, passphrase: …, country: CN}
 //	cellular:
 //	  port: /dev/ttyUSB3              # the modem's second AT port
 //	  apn: cmnet
@@ -42,10 +43,15 @@ type Ethernet struct {
 	DNS       []string `yaml:"dns"`
 }
 
-// WiFi is a wireless network, by DHCP. Images cannot join one yet.
+// WiFi is a wireless network of WPA2 by passphrase, or an open one, by DHCP; its
+// name may be hidden. The card of an image that was built without the radio's files
+// cannot join one, and says so.
 type WiFi struct {
+	Interface  string `yaml:"interface"` // by default wlan0
 	SSID       string `yaml:"ssid" required:"true" want:"a network's name of 1 to 32 bytes"`
-	Passphrase string `yaml:"passphrase"` // WPA2's, 8 to 63 printable ASCII characters; none: an open network
+	Passphrase string `yaml:"passphrase"` // 8 to 63 printable ASCII characters; none: an open network
+	// Country says by whose rules the radio sends (ISO 3166-1 alpha-2).
+	Country string `yaml:"country" required:"true" want:"two capital letters, the code of the country where the box hangs, such as CN"`
 }
 
 // Cellular is a modem that shows itself as a network card (ECM or NCM), by
@@ -79,14 +85,7 @@ func (s *Settings) Validate(r *strictyaml.Report) {
 		e.validate(r)
 	}
 	if w := s.WiFi; w != nil {
-		if len(w.SSID) < 1 || len(w.SSID) > 32 {
-			r.Add("wifi.ssid", w.SSID, "a network's name of 1 to 32 bytes")
-		}
-		if n := len(w.Passphrase); n != 0 && (n < 8 || n > 63) {
-			r.Add("wifi.passphrase", "", fmt.Sprintf("8 to 63 characters, not %d", n))
-		} else if strings.ContainsFunc(w.Passphrase, func(c rune) bool { return c < ' ' || c > '~' }) {
-			r.Add("wifi.passphrase", "", "printable ASCII characters only (IEEE 802.11, annex J)")
-		}
+		w.validate(r)
 	}
 	if c := s.Cellular; c != nil {
 		c.validate(r)
@@ -117,6 +116,24 @@ func (e *Ethernet) validate(r *strictyaml.Report) {
 		if a, err := netip.ParseAddr(d); err != nil || !a.Is4() {
 			r.Add(fmt.Sprintf("ethernet.dns.%d", i), d, "an IPv4 address")
 		}
+	}
+}
+
+func (w *WiFi) validate(r *strictyaml.Report) {
+	if w.Interface == "" {
+		w.Interface = "wlan0"
+	}
+	name(r, "wifi.interface", w.Interface)
+	if len(w.SSID) < 1 || len(w.SSID) > 32 {
+		r.Add("wifi.ssid", w.SSID, "a network's name of 1 to 32 bytes")
+	}
+	if n := len(w.Passphrase); n != 0 && (n < 8 || n > 63) {
+		r.Add("wifi.passphrase", "", fmt.Sprintf("8 to 63 characters, not %d", n))
+	} else if strings.ContainsFunc(w.Passphrase, func(c rune) bool { return c < ' ' || c > '~' }) {
+		r.Add("wifi.passphrase", "", "printable ASCII characters only (IEEE 802.11, annex J)")
+	}
+	if len(w.Country) != 2 || strings.ContainsFunc(w.Country, func(c rune) bool { return c < 'A' || c > 'Z' }) {
+		r.Add("wifi.country", w.Country, "two capital letters, the code of the country where the box hangs, such as CN")
 	}
 }
 
