@@ -42,6 +42,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/terminal"
 	"github.com/fengsui/fengsui/firmware/uplink"
 	"github.com/fengsui/fengsui/firmware/voice"
+	"github.com/fengsui/fengsui/firmware/wifi"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -86,6 +87,9 @@ type Options struct {
 	Notify      func(state string) error
 	NotifyEvery time.Duration
 	Was         string // what is known of the run before: see WasHung
+	// WiFi tells how it stands with the wireless network; nil, or telling nil: the
+	// device has none. It does not wait for anybody.
+	WiFi func() (*wifi.State, error)
 	// BoardRoot is the folder below which proc and sys tell of the board, "/" by
 	// default.
 	BoardRoot string

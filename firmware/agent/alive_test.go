@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/agent"
+	"github.com/fengsui/fengsui/firmware/wifi"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -149,6 +151,41 @@ func TestWhyItStarted(t *testing.T) {
 		}
 		if got := starts(w); !slices.Equal(got, want) {
 			t.Errorf("got  %v\nwant %v", got, want)
+		}
+	})
+}
+
+// How it stands with the wireless network is in each heartbeat; a device without one
+// says nothing, and one that cannot tell does not fail for it.
+func TestTheWirelessNetworkIsTold(t *testing.T) {
+	var mu sync.Mutex
+	var st *wifi.State
+	var failed error
+	inWorldOf(t, "", func(w *world) {
+		w.opt.WiFi = func() (*wifi.State, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return st, failed
+		}
+	}, func(w *world) {
+		for _, c := range []struct {
+			st   *wifi.State
+			err  error
+			want wire.Health
+		}{
+			{nil, nil, wire.Health{}},
+			{&wifi.State{Condition: wifi.Joined, SSID: "石桥村", SignalDBm: -61}, nil, wire.Health{WiFi: "joined", SSID: "石桥村", RadioDBm: -61}},
+			{&wifi.State{Condition: wifi.Refused, SSID: "a\xff", Error: "no"}, nil, wire.Health{WiFi: "refused", SSID: "a\ufffd"}},
+			{nil, errors.New("netlink"), wire.Health{}},
+		} {
+			mu.Lock()
+			st, failed = c.st, c.err
+			mu.Unlock()
+			time.Sleep(40 * time.Second)
+			all := bodies[*wire.Health](w)
+			if h := all[len(all)-1]; h.WiFi != c.want.WiFi || h.SSID != c.want.SSID || h.RadioDBm != c.want.RadioDBm {
+				t.Errorf("%+v: told %q %q %d", c.st, h.WiFi, h.SSID, h.RadioDBm)
+			}
 		}
 	})
 }

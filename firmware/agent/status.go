@@ -86,6 +86,15 @@ func (a *Agent) heartbeat() {
 		st := a.modem.State()
 		h.SignalDBm, h.Operator, h.RAT = int64(st.SignalDBm), st.Operator, st.RAT
 	}
+	if a.opt.WiFi != nil {
+		st, err := a.opt.WiFi()
+		switch {
+		case err != nil:
+			a.log.Error("wireless network", "err", err)
+		case st != nil:
+			h.WiFi, h.SSID, h.RadioDBm = string(st.Condition), strings.ToValidUTF8(st.SSID, "�"), int64(st.SignalDBm)
+		}
+	}
 	h.Faults = slices.Sorted(maps.Keys(a.faults))
 	var kv []spool.KV
 	if a.mode.Drill {

@@ -20,6 +20,7 @@ func bootImage(ctx context.Context, args []string, std streams) error {
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.ConfigPath, "config", "", "")
 	f.StringVar(&o.Programs, "programs", "/gokrazy", "")
+	f.StringVar(&o.Run, "run", "/run", "")
 	if err := f.Parse(args); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}

@@ -25,8 +25,11 @@ import (
 	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/gps"
+	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/starter"
+	"github.com/fengsui/fengsui/firmware/uplink"
+	"github.com/fengsui/fengsui/firmware/wifi"
 )
 
 const usage = `usage: fengsui COMMAND
@@ -185,7 +188,12 @@ func runDevice(ctx context.Context, version string, args []string, std streams) 
 	if err != nil {
 		return err
 	}
-	opt := agent.Options{Version: version, Log: log, CheckSpool: []string{self, "spool", "check"}, Was: os.Getenv(starter.WasVariable)}
+	opt := agent.Options{
+		Version: version, Log: log, CheckSpool: []string{self, "spool", "check"}, Was: os.Getenv(starter.WasVariable), WiFi: wireless(),
+	}
+	if cards := os.Getenv(starter.NetworksVariable); cards != "" {
+		ports.Dial = uplink.Over(strings.Split(cards, ","), nil)
+	}
 	// Under systemd and in an image alike, NOTIFY_SOCKET and WATCHDOG_USEC say who watches.
 	limit, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -198,6 +206,15 @@ func runDevice(ctx context.Context, version string, args []string, std streams) 
 		return err
 	}
 	return a.Run(ctx)
+}
+
+// wireless returns what tells of the wireless network: what process 1 of an image
+// says of it, which joins it, or on another system the kernel.
+func wireless() func() (*wifi.State, error) {
+	if path := os.Getenv(starter.WiFiVariable); path != "" {
+		return func() (*wifi.State, error) { return wifi.Read(path) }
+	}
+	return hw.Wireless
 }
 
 func printKey(args []string, std streams) error {

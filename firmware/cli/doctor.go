@@ -68,7 +68,7 @@ func commission(ctx context.Context, version string, args []string, std streams)
 	case len(d.by) > 64:
 		return fmt.Errorf("%w: --by of %d bytes: want at most 64", errUsage, len(d.by))
 	}
-	o := doctor.Options{Version: version, Lang: d.lang, By: d.by, Log: slog.New(slog.DiscardHandler)}
+	o := doctor.Options{Version: version, Lang: d.lang, By: d.by, Log: slog.New(slog.DiscardHandler), WiFi: wireless()}
 	if err := d.device(&o); err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/spool"
 	"github.com/fengsui/fengsui/firmware/uplink"
+	"github.com/fengsui/fengsui/firmware/wifi"
 )
 
 // A Status is the outcome of a check.
@@ -85,6 +86,7 @@ type Options struct {
 	Open    func(p *agent.Ports)                  // changes ports after they were opened, for tests; nil: no
 	Clock   clock.Options
 	Sensors hw.Sensors
+	WiFi    func() (*wifi.State, error) // see agent.Options; nil: there is none
 	Version string
 	// Bare means that there is no device yet: neither centre nor identity.
 	Bare       bool
@@ -225,6 +227,7 @@ func (s *session) checks() (out []check) {
 	}
 	add("gps", gps, func(ctx context.Context, s *session) outcome { return s.gps(ctx) })
 	add("modem", modemWithin, func(ctx context.Context, s *session) outcome { return s.modem(ctx) })
+	add("wifi", wifiWithin, func(ctx context.Context, s *session) outcome { return s.wifi(ctx) })
 	if s.Bare {
 		add("centre", time.Second, func(context.Context, *session) outcome { return found(Absent, "no_centre") })
 	} else {

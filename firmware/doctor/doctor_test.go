@@ -33,6 +33,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/modem/modemtest"
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/wifi"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -321,6 +322,13 @@ func inBox(t *testing.T, f func(*box)) {
 func TestAGoodBox(t *testing.T) {
 	inBox(t, func(b *box) {
 		b.o.Person = b.person()
+		asked := 0
+		b.o.WiFi = func() (*wifi.State, error) { // it comes in while it is looked at
+			if asked++; asked < 10 {
+				return &wifi.State{Condition: wifi.Away, SSID: "a", Error: "e"}, nil
+			}
+			return &wifi.State{Condition: wifi.Joined, SSID: "a", SignalDBm: -61}, nil
+		}
 		s, wrong := b.run()
 		if len(wrong) != 0 || s.Verdict != doctor.Good || !s.Acknowledged || s.By != "a technician" || s.Place == nil || s.Ended.Source == "none" {
 			t.Errorf("wrong %q, verdict %s, acknowledged %v, ended %+v, place %v", wrong, s.Verdict, s.Acknowledged, s.Ended, s.Place)
@@ -332,7 +340,7 @@ func TestAGoodBox(t *testing.T) {
 		want := map[string]string{
 			"storage": "disk_good", "key": "key_good", "spool": "spool_good", "temperature": "no_thermometer", "supply": "supply_untold",
 			"button:panic": "button_pressed", "button:fire": "button_pressed", "input:tamper": "input_rests", "lamp:red": "seen", "lamp:amber": "seen", "lamp:green": "seen",
-			"siren": "seen", "voice": "not_configured", "fingerprint": "finger_known", "gps": "gps_fix", "modem": "signal_good", "server:centre:1883": "server_reached",
+			"siren": "seen", "voice": "not_configured", "fingerprint": "finger_known", "gps": "gps_fix", "modem": "signal_good", "wifi": "wifi_good", "server:centre:1883": "server_reached",
 			"centre": "centre_answers", "test_alarm": "alarm_acknowledged", "clock": "clock_good",
 		}
 		if !maps.Equal(ids, want) {
@@ -397,6 +405,9 @@ func checkPage(t *testing.T, b *box, s *doctor.Signed) {
 // Each part broken in turn is named, and nothing else is.
 func TestEachPartBroken(t *testing.T) {
 	quiet := func(time.Time) string { return "" }
+	air := func(s wifi.State) func(*box) {
+		return func(b *box) { b.o.WiFi = func() (*wifi.State, error) { return &s, nil } }
+	}
 	with := func(say func(time.Time) string) func(*box) { return func(b *box) { b.sky = say } }
 	for name, c := range map[string]struct {
 		break_ func(*box)
@@ -430,6 +441,14 @@ func TestEachPartBroken(t *testing.T) {
 		"no SIM":             {func(b *box) { b.phone.Set(modemtest.Faults{SIM: "absent"}) }, []string{"modem sim_bad"}},
 		"a mute modem":       {func(b *box) { b.phone.Set(modemtest.Faults{Mute: true}) }, []string{"modem modem_lost"}},
 		"no network":         {func(b *box) { b.phone.Set(modemtest.Faults{NoNetwork: true}) }, []string{"modem no_network"}},
+		"a weak radio":       {air(wifi.State{Condition: wifi.Joined, SSID: "a", SignalDBm: -76}), []string{"wifi wifi_weak"}},
+		"no access point":    {air(wifi.State{Condition: wifi.Away, SSID: "a", Error: "e"}), []string{"wifi wifi_away"}},
+		"a wrong passphrase": {air(wifi.State{Condition: wifi.Refused, SSID: "a", Error: "e"}), []string{"wifi wifi_refused"}},
+		"no driver":          {air(wifi.State{Condition: wifi.NoDriver, SSID: "a", Error: "e"}), []string{"wifi wifi_no_radio"}},
+		"no radio":           {air(wifi.State{Condition: wifi.NoInterface, SSID: "a", Error: "e"}), []string{"wifi wifi_no_radio"}},
+		"a refused radio":    {air(wifi.State{Condition: wifi.Failed, SSID: "a", Error: "e"}), []string{"wifi wifi_failed"}},
+		"a radio that waits": {air(wifi.State{Condition: wifi.Joining, SSID: "a"}), []string{"wifi wifi_not_joined"}},
+		"no word of a radio": {func(b *box) { b.o.WiFi = func() (*wifi.State, error) { return nil, errors.New("netlink") } }, []string{"wifi wifi_failed"}},
 		"no broker":          {func(b *box) { b.link = false }, []string{"server:centre:1883 server_unreached", "centre not_possible", "test_alarm not_possible"}},
 		"a stranger there":   {func(b *box) { b.mute = true }, []string{"centre centre_silent", "test_alarm not_possible"}},
 		"a centre that lost": {func(b *box) { b.deaf = true }, []string{"test_alarm alarm_unacknowledged"}},

@@ -47,7 +47,7 @@ func TestWords(t *testing.T) {
 		}
 	}
 	used := make(map[string]bool)
-	for _, file := range []string{"board.go", "ports.go", "centre.go", "doctor.go", "modem.go"} {
+	for _, file := range []string{"board.go", "ports.go", "centre.go", "doctor.go", "modem.go", "wifi.go"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 type program struct {
 	name, path string
 	args       []string
+	env        []string // beside that of this process
 	out        io.Writer
 	children   *children
 
@@ -94,8 +95,9 @@ func (p *program) run(ctx context.Context, log *slog.Logger) error {
 		said = c.said
 		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+c.address(), "WATCHDOG_USEC="+strconv.FormatInt(p.feedLimit.Microseconds(), 10))
 	}
+	cmd.Env = append(cmd.Environ(), p.env...)
 	if p.was != "" {
-		cmd.Env = append(cmd.Environ(), WasVariable+"="+p.was)
+		cmd.Env = append(cmd.Env, WasVariable+"="+p.was)
 	}
 	if err := p.children.start(cmd); err != nil {
 		return fmt.Errorf("start: %w", err)

@@ -108,14 +108,38 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// networks returns the programs that bring the networks up; gokrazy's DHCP client
-// is one for each card, and takes a fixed address as well.
-func networks(s *settings.Settings, dhcp string) ([]*program, error) {
-	ethernet := settings.Ethernet{Interface: "eth0"}
+// ethernetOf returns the settings of the wire, which every image uses.
+func ethernetOf(s *settings.Settings) settings.Ethernet {
 	if s.Ethernet != nil {
-		ethernet = *s.Ethernet
+		return *s.Ethernet
 	}
-	args := []string{"-interface", ethernet.Interface}
+	return settings.Ethernet{Interface: "eth0"}
+}
+
+// cards returns the names of the network cards, in the order in which they are to
+// be used: the wire, the radio, and the modem, which costs money.
+func cards(s *settings.Settings) []string {
+	out := []string{ethernetOf(s).Interface}
+	if s.WiFi != nil {
+		out = append(out, s.WiFi.Interface)
+	}
+	if s.Cellular != nil {
+		out = append(out, s.Cellular.Interface)
+	}
+	return out
+}
+
+// dhcp returns gokrazy's DHCP client for a card, which takes a fixed address as
+// well. It prefers a route over a card called eth… to others, and while a card has
+// no carrier takes its route last.
+func (o Options) dhcp(card string, args ...string) *program {
+	return &program{name: "dhcp " + card, path: o.Programs + "/dhcp", args: append([]string{"-interface", card}, args...)}
+}
+
+// networks returns the programs that bring the networks up from the start.
+func (o Options) networks(s *settings.Settings) ([]*program, error) {
+	ethernet := ethernetOf(s)
+	var args []string
 	if ethernet.Address != "" {
 		fixed, err := fixedAddress(ethernet)
 		if err != nil {
@@ -123,10 +147,10 @@ func networks(s *settings.Settings, dhcp string) ([]*program, error) {
 		}
 		args = append(args, "-static_network_config", fixed)
 	}
-	out := []*program{{name: "dhcp " + ethernet.Interface, path: dhcp, args: args}}
+	out := []*program{o.dhcp(ethernet.Interface, args...)}
 	if c := s.Cellular; c != nil {
-		const last = "10" // after the wire: it costs money
-		out = append(out, &program{name: "dhcp " + c.Interface, path: dhcp, args: []string{"-interface", c.Interface, "-extra_route_priority", last}})
+		const last = "10" // after the wire and the radio: it costs money
+		out = append(out, o.dhcp(c.Interface, "-extra_route_priority", last))
 	}
 	return out, nil
 }

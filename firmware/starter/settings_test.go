@@ -21,7 +21,7 @@ import (
 
 // The second card's file takes three clusters, so that its end can outlive its
 // beginning.
-var card = []byte("join: 7Q-abcdef\nwifi: {ssid: shiqiao, passphrase: very-secret}\n#" + strings.Repeat(" filler", 500) + "\n# the end\n")
+var card = []byte("join: 7Q-abcdef\nwifi: {ssid: shiqiao, passphrase: very-secret, country: CN}\n#" + strings.Repeat(" filler", 500) + "\n# the end\n")
 
 // bootPartition makes a FAT16 file system as an image has it.
 func bootPartition(t *testing.T, content []byte) string {
@@ -233,7 +233,7 @@ func TestPowerCutsWhileErasing(t *testing.T) {
 func TestNetworks(t *testing.T) {
 	lines := func(s *settings.Settings) (out []string) {
 		t.Helper()
-		ps, err := networks(s, "/gokrazy/dhcp")
+		ps, err := (Options{Programs: "/gokrazy"}).networks(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,6 +247,7 @@ func TestNetworks(t *testing.T) {
 	}
 	got := lines(&settings.Settings{
 		Ethernet: &settings.Ethernet{Interface: "enp1s0", Address: "10.20.0.7/16", Gateway: "10.20.0.1", DNS: []string{"10.20.0.2"}},
+		WiFi:     &settings.WiFi{Interface: "wlan0"}, // its client starts once it is joined
 		Cellular: &settings.Cellular{Interface: "usb0"},
 	})
 	want := []string{ // the mask is 255.255.0.0 in base 64

@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -30,6 +32,7 @@ type Options struct {
 	Config     *config.Config
 	Programs   string // the folder of the image's other programs
 	Boot       string // the device of the boot partition; "": none
+	Run        string // a folder in memory, for what other processes are told
 	Log        *slog.Logger
 }
 
@@ -55,8 +58,14 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		o.Log.Error("settings of the card", "err", err)
 	}
-	if card.WiFi != nil {
-		o.Log.Error("settings of the card: wifi: there is none in images yet")
+	if w := card.WiFi; w != nil {
+		client := func(ctx context.Context) {
+			p := o.dhcp(w.Interface)
+			p.children, p.out = c, os.Stderr
+			p.supervise(ctx, o.Log.With("program", p.name))
+		}
+		radio := radioOf(o.Config.Board, w.Interface, o.Log)
+		programs.Go(func() { wireless(ctx, radio, *w, o.wifiState(), client, o.Log) })
 	}
 	if card.Cellular != nil {
 		programs.Go(func() { cellular(ctx, *card.Cellular, o.Log) })
@@ -78,9 +87,15 @@ func (o Options) programs(w *boardWatch, card *settings.Settings) []*program {
 	if w.fired {
 		firmware.was = "watchdog"
 	}
-	nets, err := networks(card, o.Programs+"/dhcp")
+	firmware.env = []string{NetworksVariable + "=" + strings.Join(cards(card), ",")}
+	if card.WiFi != nil {
+		firmware.env = append(firmware.env, WiFiVariable+"="+o.wifiState())
+	}
+	nets, err := o.networks(card)
 	if err != nil {
 		o.Log.Error("no network", "err", err)
 	}
 	return append(nets, firmware)
 }
+
+func (o Options) wifiState() string { return filepath.Join(o.Run, "fengsui-wifi.json") }

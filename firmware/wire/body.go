@@ -259,7 +259,11 @@ type Health struct {
 	SignalDBm int64  `cbor:"20,keyasint,omitempty"` // received power; 0: not known
 	Operator  string `cbor:"21,keyasint,omitempty"` // of the network
 	RAT       string `cbor:"22,keyasint,omitempty"` // "gsm", "umts", "lte", "nr"
-	Extra     Extra  `cbor:"-"`
+	// Of the wireless network, where there is a radio.
+	WiFi     string `cbor:"23,keyasint,omitempty"` // "joining", "joined", "away", "refused", "no_driver", "no_interface", "failed"
+	SSID     string `cbor:"24,keyasint,omitempty"` // its name
+	RadioDBm int64  `cbor:"25,keyasint,omitempty"` // received power; 0: not known
+	Extra    Extra  `cbor:"-"`
 }
 
 // Started is why a device runs. A receiver may meet words that it does not know.
@@ -388,13 +392,20 @@ func (b *Health) validate() error {
 			return err
 		}
 	}
-	for _, f := range []struct{ name, s string }{{"gps (6)", b.GPS}, {"operator (21)", b.Operator}, {"rat (22)", b.RAT}} {
+	for _, f := range []struct{ name, s string }{{"gps (6)", b.GPS}, {"operator (21)", b.Operator}, {"rat (22)", b.RAT}, {"wifi (23)", b.WiFi}} {
 		if err := text(f.name, f.s, 32); err != nil {
 			return err
 		}
 	}
 	if b.SignalDBm < -200 || b.SignalDBm > 0 {
 		return bad("signal (20)", b.SignalDBm, "-200 to 0 dBm")
+	}
+	if b.RadioDBm < -200 || b.RadioDBm > 0 {
+		return bad("radio (25)", b.RadioDBm, "-200 to 0 dBm")
+	}
+	// A name has 32 bytes, of which each may be no UTF-8, and become three.
+	if err := text("ssid (24)", b.SSID, 96); err != nil {
+		return err
 	}
 	return text("firmware (3)", b.Firmware, 64)
 }

@@ -80,6 +80,9 @@ func vectors(t testing.TB) map[string]any {
 		"health_cellular": event(wire.Duty, &wire.Health{
 			UptimeMs: 61_250, Queue: map[wire.Lane]uint64{wire.Alarm: 1}, Firmware: "1.0.0", SignalDBm: -87, Operator: "中国移动", RAT: "lte",
 		}),
+		"health_wifi": event(wire.Duty, &wire.Health{
+			UptimeMs: 61_250, Queue: map[wire.Lane]uint64{wire.Alarm: 1}, Firmware: "1.0.0", WiFi: "joined", SSID: "石桥村", RadioDBm: -61,
+		}),
 		"health_first": event(wire.Duty, &wire.Health{
 			UptimeMs: 250, Queue: map[wire.Lane]uint64{wire.Duty: 1}, Firmware: "1.0.0",
 			Started: wire.StartedWatchdog, Temperature: new(int64(-52)), Supply: new(wire.UnderVoltage | wire.UnderVoltageWas),

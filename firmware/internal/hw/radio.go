@@ -251,8 +251,9 @@ func (s *station) Heard(ctx context.Context, ssid string) (bool, error) {
 // Close implements [wifi.Station].
 func (s *station) Close() error { return s.c.Close() }
 
-// Wireless returns how it stands with this machine's first wireless interface,
-// whoever it is that joins; nil where there is none.
+// Wireless returns how it stands with the network that this machine's first wireless
+// interface is in, whoever joined it; nil where it is in none, which may be as
+// somebody wants it.
 func Wireless() (*wifi.State, error) {
 	s, err := openStation("")
 	if errors.Is(err, wifi.ErrNoInterface) {
@@ -262,14 +263,10 @@ func Wireless() (*wifi.State, error) {
 		return nil, err
 	}
 	l, err := s.Link()
-	if err = errors.Join(err, s.Close()); err != nil {
+	if err = errors.Join(err, s.Close()); err != nil || !l.Associated {
 		return nil, err
 	}
-	st := &wifi.State{Condition: wifi.Joining, SSID: l.SSID, BSSID: l.BSSID, MHz: l.MHz, SignalDBm: l.SignalDBm}
-	if l.Associated {
-		st.Condition = wifi.Joined
-	}
-	return st, nil
+	return &wifi.State{Condition: wifi.Joined, SSID: l.SSID, BSSID: l.BSSID, MHz: l.MHz, SignalDBm: l.SignalDBm}, nil
 }
 
 // setUp sets an interface up (netdevice(7)).
