@@ -126,7 +126,7 @@ func problemOf(err error) (p *Problem, ok bool) {
 		return storageProblem(f, "not done"), true
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return problemf(http.StatusNotFound, "%v", err), true
+		return problemf(http.StatusNotFound, "%s", shorten(err.Error())), true
 	}
 	return nil, false
 }

@@ -16,3 +16,6 @@ func Rules() map[string]Rule {
 	}
 	return out
 }
+
+// Cell is a value as it stands in a table.
+func Cell(v any) string { return cell(v) }

@@ -2,7 +2,6 @@ package console_test
 
 import (
 	"compress/gzip"
-	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -10,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/fengsui/fengsui/cloud-bridge/console"
-	"github.com/fengsui/fengsui/cloud-bridge/store"
-	"github.com/fengsui/fengsui/firmware/wire"
 )
 
 func TestLanguage(t *testing.T) {
@@ -122,7 +119,7 @@ func TestScriptsMakeNoMarkup(t *testing.T) {
 	_, page := w.do("GET", "/", "")
 	root := regexp.MustCompile(`/assets/[^/"]+/static/`).FindString(string(page))
 	forbidden := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|eval\(|new Function|setHTML|createContextualFragment|srcdoc`)
-	for _, name := range []string{"account", "api", "desk", "detail", "devices", "dom", "map", "model", "queue", "sound", "text"} {
+	for _, name := range []string{"account", "api", "desk", "detail", "devices", "dom", "duty", "filter", "gaps", "map", "model", "queue", "sound", "stats", "steps", "text"} {
 		answer, body := w.do("GET", root+name+".js", "")
 		if answer.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", name, answer.Status)
@@ -130,37 +127,5 @@ func TestScriptsMakeNoMarkup(t *testing.T) {
 		if m := forbidden.Find(body); m != nil {
 			t.Errorf("%s.js has %s", name, m)
 		}
-	}
-}
-
-// What devices and people write comes out of the API as it went in, and never as markup.
-func TestHostileStrings(t *testing.T) {
-	for i, hostile := range []string{
-		`</script><script>alert(1)//`, `"><img src=x onerror=alert(1)>`, `'; DROP TABLE incidents; --`,
-		`{{.Boot}}`, `${alert(1)}`, `../../etc/passwd`, `%00%0d%0aSet-Cookie:x=1`, "<!--", "]]>", `\u003cscript\u003e`, "=HYPERLINK(1)",
-	} {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			w := newWorld(t, nil)
-			err := w.db.Register(t.Context(), store.Registration{ID: "box-01", Kind: store.AlarmBox, Name: hostile, Key: make([]byte, 32)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.send("box-01", wire.Alarm, 0, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: hostile, Press: 1},
-				func(e *wire.Event) { e.Officer = hostile })
-			w.send("box-01", wire.Duty, 0, &wire.Fault{Code: hostile, Active: true, Detail: hostile})
-			w.want(200, "POST", "/api/v1/incidents/1/acknowledge", fmt.Sprintf(`{"by":%q}`, hostile), nil)
-			w.want(200, "POST", "/api/v1/incidents/1/dispatch", fmt.Sprintf(`{"by":%q,"unit":%q}`, hostile, hostile), nil)
-			var i console.Incident
-			w.want(200, "POST", "/api/v1/incidents/1/close", fmt.Sprintf(`{"by":%q,"code":"test","note":%q}`, hostile, hostile), &i)
-			if i.DeviceName != hostile || i.Officer != hostile || i.Acknowledged.By != hostile || i.Dispatched.Unit != hostile || i.Closed.Note != hostile {
-				t.Errorf("%+v", i)
-			}
-			for _, target := range []string{"/api/v1/incidents/1", "/api/v1/devices/box-01", "/api/v1/devices/box-01/events", "/api/v1/incidents?state=" + strings.ReplaceAll(hostile[:3], " ", "+")} {
-				answer, body := w.do("GET", strings.NewReplacer("<", "%3C", `"`, "%22", "\\", "%5C", "{", "%7B", "'", "%27").Replace(target), "")
-				if strings.ContainsAny(string(body), "<>") || strings.Contains(answer.Header.Get("Content-Type"), "html") {
-					t.Errorf("%s: %s %s", target, answer.Header.Get("Content-Type"), body)
-				}
-			}
-		})
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/roster"
@@ -472,12 +474,23 @@ func (c *Console) getStatsCSV(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b.Bytes()) // The reader may have gone; there is nobody to tell.
 }
 
+// formulaSigns begin a formula in one spreadsheet or another: = + - @, full-width, small and
+// mathematical ones among them.
+const formulaSigns = "=+-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"
+
+// passedOver are characters before a sign that a spreadsheet may not count: white space, what
+// cannot be seen, and quotes.
+func passedOver(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '"'
+}
+
 // cell is a value as it stands in the table. A text that a spreadsheet would take for a
 // formula gets an apostrophe before it.
 func cell(f any) string {
 	switch v := f.(type) {
 	case string:
-		if v != "" && strings.ContainsRune("=+-@\t\r", rune(v[0])) {
+		sign := strings.TrimLeftFunc(v, passedOver)
+		if first, _ := utf8.DecodeRuneInString(sign); sign != "" && strings.ContainsRune(formulaSigns, first) {
 			return "'" + v
 		}
 		return v

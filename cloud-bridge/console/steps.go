@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/grid"
@@ -171,6 +172,11 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, media ...strin
 	}
 	if err != nil {
 		return nil, problemf(http.StatusBadRequest, "the body could not be read: %v", err)
+	}
+	if !utf8.Valid(body) {
+		p := problemf(http.StatusBadRequest, "the body is not UTF-8: want UTF-8")
+		p.Field, p.Want = "body", "UTF-8"
+		return nil, p
 	}
 	return body, nil
 }

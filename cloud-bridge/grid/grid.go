@@ -148,7 +148,16 @@ func Parse(b []byte) (*Grid, error) {
 	return g, nil
 }
 
-func (f *Feature) name() string { return "feature " + strconv.Quote(f.ID) }
+func (f *Feature) name() string { return "feature " + quoted(f.ID) }
+
+// quoted is a value as a mistake shows it, cut after 80 characters.
+func quoted(v any) string {
+	text := []rune(fmt.Sprint(v))
+	if len(text) > 80 {
+		text = append(text[:80], '…')
+	}
+	return strconv.Quote(string(text))
+}
 
 // known are the properties that a feature may have.
 var known = []string{"id", "level", "name", "parent", "unit", "people"}
@@ -165,7 +174,7 @@ func (m *mistakes) feature(n int, in *geojson.Feature) Feature {
 				m.add(at, field, "absent", want)
 			}
 		case !is || s == "" || len(s) > most || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' }):
-			m.add(at, field, fmt.Sprintf("%q", fmt.Sprint(v)), want)
+			m.add(at, field, quoted(v), want)
 		}
 		return s
 	}
@@ -178,11 +187,11 @@ func (m *mistakes) feature(n int, in *geojson.Feature) Feature {
 	}
 	for p := range in.Properties {
 		if !slices.Contains(known, p) {
-			m.add(at, "property", strconv.Quote(p), "one of "+strings.Join(known, ", "))
+			m.add(at, "property", quoted(p), "one of "+strings.Join(known, ", "))
 		}
 	}
 	if !slices.Contains(levels(), f.Level) {
-		m.add(at, "level", strconv.Quote(string(f.Level)), "cell, village, township or district")
+		m.add(at, "level", quoted(f.Level), "cell, village, township or district")
 	}
 	switch people := in.Properties["people"].(type) {
 	case nil:
@@ -190,12 +199,12 @@ func (m *mistakes) feature(n int, in *geojson.Feature) Feature {
 		for _, p := range people {
 			s, is := p.(string)
 			if !is || s == "" || len(s) > 64 {
-				m.add(at, "people", fmt.Sprintf("%q", fmt.Sprint(p)), "names of 1 to 64 bytes")
+				m.add(at, "people", quoted(p), "names of 1 to 64 bytes")
 			}
 			f.People = append(f.People, s)
 		}
 	default:
-		m.add(at, "people", fmt.Sprintf("%q", fmt.Sprint(people)), "a list of names")
+		m.add(at, "people", quoted(people), "a list of names")
 	}
 	switch shape := in.Geometry.(type) {
 	case nil:
@@ -259,15 +268,15 @@ func (g *Grid) parents(m *mistakes) {
 		want, ok := f.Level.above()
 		switch parent := g.byID[f.Parent]; {
 		case !ok && f.Parent != "":
-			m.add(f.name(), "parent", strconv.Quote(f.Parent), "none: the district is the uppermost")
+			m.add(f.name(), "parent", quoted(f.Parent), "none: the district is the uppermost")
 		case !ok && g.district != "":
 			m.add(f.name(), "level", `"district"`, "one district; "+strconv.Quote(g.district)+" is one")
 		case !ok:
 			g.district = f.ID
 		case parent == nil:
-			m.add(f.name(), "parent", strconv.Quote(f.Parent), "the id of a "+string(want)+" in this file")
+			m.add(f.name(), "parent", quoted(f.Parent), "the id of a "+string(want)+" in this file")
 		case parent.Level != want:
-			m.add(f.name(), "parent", strconv.Quote(f.Parent)+", a "+string(parent.Level), "a "+string(want))
+			m.add(f.name(), "parent", quoted(f.Parent)+", a "+string(parent.Level), "a "+string(want))
 		}
 	}
 	if g.district == "" {

@@ -37,13 +37,13 @@ const (
 // Validate checks every field. The error wraps [ErrGroup].
 func (g *Group) Validate() error {
 	bad := func(field string, value any, want string) error {
-		return fmt.Errorf("%w: group %q: %s %v: want %s", ErrGroup, g.ID, field, value, want)
+		return fmt.Errorf("%w: group %q: %s %v: want %s", ErrGroup, clip(g.ID, 80), field, value, want)
 	}
 	switch {
 	case wire.ValidDevice(g.ID) != nil:
-		return bad("id", fmt.Sprintf("%q", g.ID), "1 to 32 of a-z, 0-9 and '-', not beginning with '-'")
-	case strings.TrimSpace(g.Name) == "" || len(g.Name) > incident.MaxName:
-		return bad("name", fmt.Sprintf("%q", clip(g.Name, 80)), "text of 1 to 64 bytes")
+		return bad("id", fmt.Sprintf("%q", clip(g.ID, 80)), "1 to 32 of a-z, 0-9 and '-', not beginning with '-'")
+	case strings.TrimSpace(g.Name) == "" || !oneLine(g.Name):
+		return bad("name", fmt.Sprintf("%q", clip(g.Name, 80)), "1 to 64 bytes of UTF-8 on one line")
 	case g.Sounds < LeastSound || g.Sounds > MostSound:
 		return bad("sounds", g.Sounds, "10s to 30m")
 	case len(g.Devices) < 2 || len(g.Devices) > MaxGroup:

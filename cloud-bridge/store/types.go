@@ -4,7 +4,10 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/firmware/wire"
@@ -34,7 +37,7 @@ const (
 type Registration struct {
 	ID   string // see [wire.ValidDevice]
 	Kind DeviceKind
-	Name string            // for people, at most 64 bytes
+	Name string            // for people, one line of at most 64 bytes
 	Key  ed25519.PublicKey // verifies what the device sends
 	At   *Point            // surveyed position; nil when it has none
 }
@@ -46,11 +49,11 @@ func (r *Registration) Validate() error {
 	}
 	switch {
 	case wire.ValidDevice(r.ID) != nil:
-		return fmt.Errorf("%w: id %q: want 1 to 32 of a-z, 0-9 and '-', not beginning with '-'", ErrRegister, r.ID)
+		return fmt.Errorf("%w: id %q: want 1 to 32 of a-z, 0-9 and '-', not beginning with '-'", ErrRegister, clip(r.ID, 80))
 	case r.Kind != AlarmBox && r.Kind != PatrolCar && r.Kind != PatrolMotorcycle:
-		return bad("kind", fmt.Sprintf("%q", r.Kind), "alarm-box, patrol-car or patrol-motorcycle")
-	case len(r.Name) > incident.MaxName:
-		return bad("name", fmt.Sprintf("of %d bytes", len(r.Name)), "at most 64 bytes")
+		return bad("kind", fmt.Sprintf("%q", clip(string(r.Kind), 80)), "alarm-box, patrol-car or patrol-motorcycle")
+	case !oneLine(r.Name):
+		return bad("name", fmt.Sprintf("%q", clip(r.Name, 80)), "at most 64 bytes of UTF-8 on one line")
 	case len(r.Key) != ed25519.PublicKeySize:
 		return bad("key", fmt.Sprintf("of %d bytes", len(r.Key)), "32 bytes: 64 hexadecimal digits")
 	case r.At != nil && !(r.At.Lat >= -90 && r.At.Lat <= 90):
@@ -59,6 +62,12 @@ func (r *Registration) Validate() error {
 		return bad("lon", r.At.Lon, "-180 to 180")
 	}
 	return nil
+}
+
+// oneLine reports whether a name can stand in a list, in a message to a device and in a
+// log: UTF-8 of at most incident.MaxName bytes without control characters.
+func oneLine(name string) bool {
+	return len(name) <= incident.MaxName && utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 func (r *Registration) equal(o *Registration) bool {
