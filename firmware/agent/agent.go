@@ -82,8 +82,8 @@ type Options struct {
 	// CheckSpool is the command, name and arguments, that checks a spool at the
 	// start, in a process that may die of it: see [spool.CheckIn].
 	CheckSpool []string
-	// Notify takes READY=1, WATCHDOG=1 and STOPPING=1 of sd_notify(3); nil: nobody
-	// watches. A sign of life is due once in NotifyEvery.
+	// Notify takes READY=1, WATCHDOG=1, STOPPING=1, STATUS= and EXTEND_TIMEOUT_USEC=
+	// of sd_notify(3), several as lines; nil: nobody watches. A sign of life is due once in NotifyEvery.
 	Notify      func(state string) error
 	NotifyEvery time.Duration
 	Was         string // what is known of the run before: see WasHung

@@ -5,12 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/spool"
 )
+
+// extend asks whoever watches for as long as a try may take: checking a full spool
+// of a slow card takes a while (sd_notify(3), in microseconds).
+const extend = "EXTEND_TIMEOUT_USEC=300000000"
+
+// oneLine makes a text fit for sd_notify(3), which takes a line for a word.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // The pause between two tries of a start that the disk refuses.
 const (
@@ -20,8 +28,9 @@ const (
 
 // awaitDisk loads the key and opens the spool. While the disk refuses, the lamps
 // show a fault, and it tries again and again until ctx ends: a box that is dark
-// would look like one in order. Whoever watches the process is told nothing, and
-// may start it, or the board, anew. It returns what the disk refused, or "". The
+// would look like one in order. Whoever watches the process is told that it lives
+// and wants more time, after each try: what is pressed waits in its memory, and
+// would be lost with it. A try that hangs gives no sign. It returns what the disk refused, or "". The
 // error is one that no waiting helps against: another process has the spool, or
 // the folder is not this user's.
 func (a *Agent) awaitDisk(ctx context.Context) (refused string, err error) {
@@ -40,6 +49,7 @@ func (a *Agent) awaitDisk(ctx context.Context) (refused string, err error) {
 		tries++
 		a.log.Error("the disk refuses the start", "try", tries, "again_in", pause, "err", err)
 		refused = err.Error()
+		a.tell("STATUS=the disk refuses the start: " + oneLine(refused) + "\n" + extend)
 		a.lamps.Show(lamp.State{Fault: true})
 		a.status.Store(&Status{Device: a.cfg.Device, Step: lamp.Idle.String(), Faults: []string{faultRefused}})
 		t := time.NewTimer(pause)

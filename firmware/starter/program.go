@@ -24,7 +24,8 @@ type program struct {
 	children   *children
 
 	// Both 0: the program is not watched. Otherwise it must say READY=1 within
-	// startLimit and WATCHDOG=1 at least every feedLimit after that.
+	// startLimit, or before that is over EXTEND_TIMEOUT_USEC=, in time for each next
+	// word; and WATCHDOG=1 at least every feedLimit after READY=1.
 	startLimit, feedLimit time.Duration
 	fed                   func() // when it said so
 	stuck                 func() // it does not die: the kernel holds it, waiting for a disk
@@ -127,12 +128,8 @@ func (p *program) run(ctx context.Context, log *slog.Logger) error {
 			return <-ended
 		}
 	}
-	limit := time.NewTimer(p.startLimit)
-	defer limit.Stop()
-	late := limit.C
-	if p.feedLimit == 0 {
-		late = nil
-	}
+	life := newLife(p.startLimit, p.feedLimit)
+	defer life.stop()
 	for {
 		select {
 		case err := <-ended:
@@ -140,15 +137,11 @@ func (p *program) run(ctx context.Context, log *slog.Logger) error {
 			return err
 		case <-ctx.Done():
 			return kill(syscall.SIGTERM, stopLimit)
-		case <-late:
+		case <-life.late():
 			return errors.Join(errHung, kill(syscall.SIGABRT, dump))
 		case s := <-said:
-			switch s {
-			case "READY=1", "WATCHDOG=1":
-				limit.Reset(p.feedLimit)
-				if p.fed != nil {
-					p.fed()
-				}
+			if life.sign(s) && p.fed != nil {
+				p.fed()
 			}
 		}
 	}

@@ -1,7 +1,7 @@
 // Package starter is process 1 of an image: it brings the network up, runs the
 // firmware as a child, and starts it again when it ends or hangs. It speaks the
 // part of systemd's notification protocol that the firmware knows (sd_notify(3):
-// READY=1, WATCHDOG=1, STOPPING=1), so that the firmware is the same under both.
+// READY=1, WATCHDOG=1, STOPPING=1, EXTEND_TIMEOUT_USEC=), so that the firmware is the same under both.
 //
 // It also takes the card's own settings (package settings) from the boot
 // partition, and feeds the board's watchdog while the firmware lives.

@@ -41,6 +41,11 @@ func TestMain(m *testing.M) {
 		os.Exit(7)
 	case "done":
 		os.Exit(done)
+	case "refused": // by its disk, for a while
+		say("STATUS=the disk refuses\nEXTEND_TIMEOUT_USEC=60000000\n")
+		for range time.Tick(50 * time.Millisecond) {
+			say("EXTEND_TIMEOUT_USEC=60000000")
+		}
 	case "lives":
 		for range time.Tick(50 * time.Millisecond) {
 			say("WATCHDOG=1")
@@ -151,6 +156,20 @@ func TestAProgramMayBeDone(t *testing.T) {
 func TestAProgramThatLivesIsLeftAlone(t *testing.T) {
 	fed := make(chan struct{}, 1000)
 	out, _ := startChild(t, "lives", &program{startLimit: patience, feedLimit: 5 * time.Second, fed: func() { fed <- struct{}{} }})
+	out.next(t, "born")
+	for range 10 {
+		<-fed
+	}
+	select {
+	case line := <-out.lines:
+		t.Errorf("it says %q", line)
+	default:
+	}
+}
+
+func TestAProgramWhoseDiskRefusesIsLeftAlone(t *testing.T) {
+	fed := make(chan struct{}, 1000)
+	out, _ := startChild(t, "refused", &program{startLimit: patience, feedLimit: time.Millisecond, fed: func() { fed <- struct{}{} }})
 	out.next(t, "born")
 	for range 10 {
 		<-fed
