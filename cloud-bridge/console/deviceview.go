@@ -22,6 +22,7 @@ type Device struct {
 	Gaps         []Gap         `json:"gaps"`
 	GapCount     GapCount      `json:"gap_count"`
 	Cellular     *Network      `json:"cellular"`
+	Wireless     *Wireless     `json:"wireless"`
 	Officer      string        `json:"officer"`
 	Faults       []Fault       `json:"faults"`
 	Firmware     string        `json:"firmware"`
@@ -67,6 +68,14 @@ type Supply struct {
 type Link struct {
 	State string `json:"state"`
 	Since Time   `json:"since"`
+}
+
+// Wireless is how it stands with a device's wireless network. DBm is null when it is
+// not known, or in none.
+type Wireless struct {
+	State string `json:"state"`
+	SSID  string `json:"ssid"`
+	DBm   *int   `json:"dbm"`
 }
 
 // Network is how a device's cellular modem is received. DBm is null when it is not known.
@@ -156,6 +165,12 @@ func viewDevice(d *store.Device, now time.Time) *Device {
 		v.Cellular = &Network{Operator: c.Operator, RAT: c.RAT}
 		if c.DBm != 0 {
 			v.Cellular.DBm = &c.DBm
+		}
+	}
+	if c := d.Wireless; c != nil {
+		v.Wireless = &Wireless{State: c.State, SSID: c.SSID}
+		if c.DBm != 0 {
+			v.Wireless.DBm = &c.DBm
 		}
 	}
 	if c := d.Commissioned; c != nil {

@@ -74,6 +74,9 @@ func viewBody(body wire.Body) map[string]any {
 		if b.SignalDBm != 0 || b.Operator != "" {
 			m["signal_dbm"], m["operator"], m["rat"] = b.SignalDBm, b.Operator, b.RAT
 		}
+		if b.WiFi != "" {
+			m["wifi"], m["ssid"], m["wifi_dbm"] = b.WiFi, b.SSID, b.RadioDBm
+		}
 		return m
 	case *wire.SecondPath:
 		return map[string]any{

@@ -108,6 +108,7 @@ func valued() map[string][]string {
 	for _, c := range append(incident.Codes(), incident.Restored, incident.Cancelled) {
 		v["code"] = append(v["code"], string(c))
 	}
+	v["wifi"] = []string{"joining", "away", "refused", "no_driver", "no_interface", "failed"}
 	for _, l := range wire.Lanes() {
 		v["lane"] = append(v["lane"], l.String())
 	}

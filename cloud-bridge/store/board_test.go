@@ -36,3 +36,27 @@ func TestTheBoardOfADevice(t *testing.T) {
 	commit(t, s, silent)
 	check("one without sensors", nil, nil)
 }
+
+// How it stands with a device's networks is what its newest heartbeat said.
+func TestTheNetworksOfADevice(t *testing.T) {
+	s := fresh(t)
+	duty := lane(t, "box-01", wire.Duty)
+	both := duty.next(&wire.Health{SignalDBm: -87, Operator: "CMCC", RAT: "lte", WiFi: "joined", SSID: "石桥村", RadioDBm: -61})
+	away := duty.next(&wire.Health{WiFi: "away", SSID: "石桥村"})
+	none := duty.next(&wire.Health{})
+	for _, c := range []struct {
+		when     string
+		arrival  store.Arrival
+		cellular *store.Cellular
+		wireless *store.Wireless
+	}{
+		{"both", both, &store.Cellular{Operator: "CMCC", RAT: "lte", DBm: -87}, &store.Wireless{State: "joined", SSID: "石桥村", DBm: -61}},
+		{"a radio out of reach", away, nil, &store.Wireless{State: "away", SSID: "石桥村"}},
+		{"neither", none, nil, nil},
+	} {
+		commit(t, s, c.arrival)
+		d := device(t, s, "box-01")
+		wants(t, c.when+": cellular", d.Cellular, c.cellular)
+		wants(t, c.when+": wireless", d.Wireless, c.wireless)
+	}
+}

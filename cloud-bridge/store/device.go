@@ -115,6 +115,9 @@ func (t *tx) health(d *device, at order, b *wire.Health, received time.Time) err
 	if err := t.cellular(d, b); err != nil {
 		return err
 	}
+	if err := t.wireless(d, b); err != nil {
+		return err
+	}
 	for i, l := range wire.Lanes() {
 		d.queue[i] = sql.NullInt64{Int64: int64(min(b.Queue[l], 1<<62)), Valid: true}
 	}
@@ -149,6 +152,14 @@ func (t *tx) cellular(d *device, b *wire.Health) error {
 		return t.exec(`UPDATE devices SET cell_operator = NULL, cell_rat = NULL, cell_dbm = NULL WHERE device = ? AND cell_operator IS NOT NULL`, d.num)
 	}
 	return t.exec(`UPDATE devices SET cell_operator = ?, cell_rat = ?, cell_dbm = ? WHERE device = ?`, b.Operator, b.RAT, b.SignalDBm, d.num)
+}
+
+// wireless keeps what a heartbeat says of the wireless network.
+func (t *tx) wireless(d *device, b *wire.Health) error {
+	if b.WiFi == "" {
+		return t.exec(`UPDATE devices SET wifi = NULL, wifi_ssid = NULL, wifi_dbm = NULL WHERE device = ? AND wifi IS NOT NULL`, d.num)
+	}
+	return t.exec(`UPDATE devices SET wifi = ?, wifi_ssid = ?, wifi_dbm = ? WHERE device = ?`, b.WiFi, b.SSID, b.RadioDBm, d.num)
 }
 
 // fault notes that a fault began or ended. A newer heartbeat knows better.

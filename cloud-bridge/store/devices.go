@@ -11,7 +11,8 @@ import (
 // What [Store.Devices] reads; %[1]s is where a WHERE clause may stand.
 const (
 	devicesQuery = `SELECT d.device, d.id, d.kind, d.name, d.key, d.lat, d.lon, d.heard_at, d.link, d.link_since, d.firmware, d.gps, d.officer,
-		d.started, d.started_at, d.temperature, d.supply, d.queue_alarm, d.queue_duty, d.queue_track, d.cell_operator, d.cell_rat, d.cell_dbm, ` + fixColumns + ` FROM devices d %[1]s ORDER BY d.id`
+		d.started, d.started_at, d.temperature, d.supply, d.queue_alarm, d.queue_duty, d.queue_track, d.cell_operator, d.cell_rat, d.cell_dbm,
+		d.wifi, d.wifi_ssid, d.wifi_dbm, ` + fixColumns + ` FROM devices d %[1]s ORDER BY d.id`
 	streamsQuery = `SELECT s.device, s.stream, s.id, s.heard_at, t.previous, t.why, t.alarm, t.duty, t.track, t.detail,
 		t.wall, t.wall_source, t.wall_uncert, t.received_at FROM devices d JOIN streams s ON s.device = d.device
 		LEFT JOIN starts t ON t.stream = s.stream %[1]s ORDER BY s.stream`
@@ -75,12 +76,13 @@ func (r *deviceReader) device(scan func(...any) error) error {
 	var key []byte
 	var heard, since, started, temperature, supply sql.NullInt64
 	var queue [3]sql.NullInt64
-	var operator, rat sql.NullString
-	var dbm sql.NullInt64
+	var operator, rat, wifi, ssid sql.NullString
+	var dbm, wifiDBm sql.NullInt64
 	var fix nullFix
 	err := scan(append([]any{
 		&num, &d.ID, &d.Kind, &d.Name, &key, &lat, &lon, &heard, &d.Link, &since, &d.Firmware, &d.GPS, &d.Officer,
 		&d.Started, &started, &temperature, &supply, &queue[0], &queue[1], &queue[2], &operator, &rat, &dbm,
+		&wifi, &ssid, &wifiDBm,
 	}, fix.into()...)...)
 	d.StartedAt = fromMillis(started)
 	if temperature.Valid {
@@ -104,6 +106,9 @@ func (r *deviceReader) device(scan func(...any) error) error {
 	}
 	if operator.Valid {
 		d.Cellular = &Cellular{operator.String, rat.String, int(dbm.Int64)}
+	}
+	if wifi.Valid {
+		d.Wireless = &Wireless{wifi.String, ssid.String, int(wifiDBm.Int64)}
 	}
 	r.at[num] = len(r.out)
 	r.out = append(r.out, d)

@@ -106,6 +106,7 @@ type Device struct {
 	Temperature  *float64             // of its board, °C, from the last heartbeat; nil: not said
 	Supply       *wire.Supply         // of its board, from the last heartbeat; nil: not said
 	Cellular     *Cellular            // the network of its modem, from the last heartbeat; nil: none that works
+	Wireless     *Wireless            // the network of its radio, from the last heartbeat; nil: it has none
 	Commissioned *Commissioned        // its newest commissioning report; nil: it has sent none
 	Officer      string               // who is signed on, or ""
 	Faults       []Fault              // active ones
@@ -119,6 +120,13 @@ type Cellular struct {
 	Operator string // of the network
 	RAT      string // "gsm", "umts", "lte", "nr"; "": not known
 	DBm      int    // received power; 0: not known
+}
+
+// A Wireless is how it stands with a device's wireless network.
+type Wireless struct {
+	State string // "joined", "joining", "away", "refused", "no_driver", "no_interface", "failed"; devices may say others
+	SSID  string
+	DBm   int // received power; 0: not known
 }
 
 // A Fault is one that a device reported and has not taken back.

@@ -3,6 +3,7 @@
 import { Refusal, get, post } from "./api.js";
 import { $, h, keyed } from "./dom.js";
 import { devices, found, incidents, mark, pressKnown, roughly, putIncident, sensed, since } from "./model.js";
+import { networks } from "./networks.js";
 import { age, badges, name, where } from "./queue.js";
 import * as steps from "./steps.js";
 import { areaName, boot, clock, distance, span, t, ticking, tx, within } from "./text.js";
@@ -231,7 +232,7 @@ function drawFacts(i) {
     ...(found(i) || sensed(i) ? [] : fact(t("fact.who"), h("p", { class: i.officer ? "" : "dim" }, i.officer ? h("bdi", {}, i.officer) : i.sms?.only ? t("fact.who_unknown") : t("fact.nobody")))),
     ...(found(i) || sensed(i) ? [] : fact(t("fact.presses"), String(i.presses))),
     ...(found(i) || sensed(i) ? [] : fact(t("fact.missing"), h("p", { class: i.missing.length ? "doubt" : "dim" }, i.missing.map((m) => tx("missing", m)).join(t("list.comma")) || t("fact.nothing_missing")))),
-    ...(device ? fact(t("fact.device"), device.last_heard ? h("p", {}, ticking(Date.parse(device.last_heard), "fact.heard"), cellular(device)) : t("heard.never")) : []),
+    ...(device ? fact(t("fact.device"), device.last_heard ? h("p", {}, ticking(Date.parse(device.last_heard), "fact.heard"), ...networks(device)) : t("heard.never")) : []),
     ...(i.closed?.note ? fact(t("close.note"), h("p", { class: "note", dir: "auto" }, i.closed.note)) : []),
   );
 }
@@ -246,9 +247,6 @@ function drawTimeline(id) {
         step.given_at && Date.parse(step.at) - Date.parse(step.given_at) > 5000 ? h("span", { class: "doubt" }, t("timeline.came", { at: clock(step.at) })) : null,
         step.where && !["opened", "pressed"].includes(step.what) ? h("span", { class: "dim from" }, t("timeline.from", { screen: tx("screen", step.screen), where: step.where })) : null))));
 }
-
-// cellular says how a device's modem was last received.
-const cellular = ({ cellular: c }) => c && h("span", { class: "dim num" }, " · ", h("bdi", {}, t("devices.cellular", { operator: c.operator, rat: c.rat.toUpperCase() })), c.dbm ? " " + t("devices.dbm", { n: c.dbm }) : "");
 
 const person = (by) => (by === "centre" ? t("by.centre") : by === "drill_end" ? t("by.drill_end") : by);
 

@@ -4,6 +4,7 @@
 import { $, h, keyed } from "./dom.js";
 import * as filter from "./filter.js";
 import { devices, fixState, heardState } from "./model.js";
+import { networks } from "./networks.js";
 import { clock, span, t, ticking, tx } from "./text.js";
 
 // trouble is how much a device wants looking at; the most stands first.
@@ -92,7 +93,7 @@ function drawRow(row, d) {
     h("td", { class: "fix-" + fix }, fix === "none" ? (d.position ? t("fix.surveyed") : t("fix.none")) : ticking(Date.parse(d.last_fix.time), "fix." + fix)),
     h("td", { class: "num", title: d.queue ? t("queue.lanes", d.queue) : null }, d.queue ? `${d.queue.alarm} · ${d.queue.duty} · ${d.queue.track}` : "–"),
     h("td", {}, d.officer ? h("bdi", {}, d.officer) : h("span", { class: "dim" }, "–")),
-    h("td", { class: "dim" }, d.firmware || "–", d.cellular && h("span", { class: "num" }, " · ", h("bdi", {}, t("devices.cellular", { operator: d.cellular.operator, rat: d.cellular.rat.toUpperCase() })), d.cellular.dbm ? " " + t("devices.dbm", { n: d.cellular.dbm }) : "")),
+    h("td", { class: "dim" }, d.firmware || "–", ...networks(d)),
   );
 }
 
