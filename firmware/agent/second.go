@@ -2,16 +2,10 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
-	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/lamp"
 	"github.com/fengsui/fengsui/firmware/modem"
 	"github.com/fengsui/fengsui/firmware/spool"
@@ -201,22 +195,9 @@ const (
 )
 
 // newModem makes the driver; ctx is Run's.
-// SIMPIN returns the PIN to give to a device's SIM, "" when it was refused before,
-// and what to call when it is: no restart gives a wrong PIN again.
-func SIMPIN(cfg *config.Config) (pin string, refused func() error) {
-	path := filepath.Join(cfg.Data, "sim-pin-refused")
-	sum := sha256.Sum256([]byte(cfg.Modem.PIN))
-	mark, pin := hex.EncodeToString(sum[:]), cfg.Modem.PIN
-	if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) == mark {
-		pin = ""
-	}
-	return pin, func() error { return os.WriteFile(path, []byte(mark+"\n"), 0o600) }
-}
-
 func (a *Agent) newModem(ctx context.Context) *modem.Modem {
-	pin, refused := SIMPIN(a.cfg)
 	return modem.New(modem.Options{
-		PIN: pin, Log: a.log,
+		PIN: a.cfg.Modem.PIN, PINs: SIMTries(a.cfg, a.log), Log: a.log,
 		OnState: func(st modem.State) { a.post(ctx, a.other, func() { a.modemState(&st) }) },
 		OnSMS: func(_ string, data []byte) bool {
 			ans, err := wire.OpenSMSAnswer(data, a.cfg.Device, []byte(a.cfg.Centre.Key))
@@ -226,11 +207,6 @@ func (a *Agent) newModem(ctx context.Context) *modem.Modem {
 			}
 			a.post(ctx, a.other, func() { a.answeredBySMS(ans) })
 			return true
-		},
-		OnPINRefused: func() {
-			if err := refused(); err != nil {
-				a.log.Error("that the SIM refused its PIN is not kept", "err", err)
-			}
 		},
 	})
 }

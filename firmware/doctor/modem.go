@@ -30,21 +30,15 @@ func (s *session) modem(ctx context.Context) outcome {
 	if err != nil {
 		return failed("modem_lost", err)
 	}
-	pin, refused := agent.SIMPIN(s.Config)
 	ctx, cancel := context.WithCancel(ctx)
 	states, ended := make(chan modem.State, 16), make(chan error, 1)
 	go func() {
 		ended <- modem.New(modem.Options{
-			PIN: pin, Log: s.Log, OnSMS: func(string, []byte) bool { return false },
+			PIN: c.PIN, PINs: agent.SIMTries(s.Config, s.Log), Log: s.Log, OnSMS: func(string, []byte) bool { return false },
 			OnState: func(st modem.State) {
 				select {
 				case states <- st:
 				case <-ctx.Done():
-				}
-			},
-			OnPINRefused: func() {
-				if err := refused(); err != nil {
-					s.Log.Error("that the SIM refused its PIN is not kept", "err", err)
 				}
 			},
 		}).Run(ctx, port)

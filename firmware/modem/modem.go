@@ -81,14 +81,26 @@ type Options struct {
 	// OnSMS takes a message of 8-bit data; it is deleted from the SIM when OnSMS
 	// has returned true, and comes again otherwise.
 	OnSMS func(number string, data []byte) bool
-	// OnPINRefused reports that the SIM refused PIN. It is not given again: the
-	// third refusal would lock the SIM. Whoever makes the next Modem sees to that.
-	OnPINRefused func()
+	// PINs remembers the tries of the PIN beyond this Modem; nil: nothing does.
+	PINs PINs
+}
+
+// PINs remembers which SIM was given a PIN that it did not accept: the third
+// that is wrong locks a SIM, and only its owner's PUK unlocks it. A card is the
+// SIM's number (ICCID), "" where the modem does not tell it.
+type PINs interface {
+	// May reports whether the PIN may be given to a card.
+	May(card string) bool
+	// Giving is called before it is given, Accepted and Refused when that is known.
+	Giving(card string)
+	Accepted(card string)
+	Refused(card string)
 }
 
 // The times of the driver.
 const (
 	answerWithin = 5 * time.Second  // of a command
+	pinWithin    = 20 * time.Second // of a PIN: the SIM itself answers
 	sendWithin   = 60 * time.Second // of a message, with its way to the network
 	lookEvery    = 30 * time.Second
 	lookSoon     = 5 * time.Second // while something is amiss
@@ -103,7 +115,7 @@ type Modem struct {
 	log     *slog.Logger
 	outbox  chan message
 	state   atomic.Pointer[State]
-	refused bool // the SIM refused the PIN; only touched by Run
+	refused map[string]bool // the cards that did not accept the PIN; only touched by Run
 }
 
 type message struct {
@@ -117,7 +129,7 @@ func New(o Options) *Modem {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	m := &Modem{o: o, log: o.Log, outbox: make(chan message)}
+	m := &Modem{o: o, log: o.Log, outbox: make(chan message), refused: make(map[string]bool)}
 	m.state.Store(&State{})
 	return m
 }
@@ -242,10 +254,14 @@ func (s *session) start() error {
 	if err != nil {
 		return err
 	}
-	// Echo off, errors by number. A modem that is in the middle of something
-	// may miss the first command.
+	return s.reset()
+}
+
+// reset turns echo off and has errors told by number. A modem that is in the
+// middle of something may miss the first command.
+func (s *session) reset() error {
 	for try := 0; ; try++ {
-		err = s.gsm.AT.Init(at.WithCmds("Z", "E0"))
+		err := s.gsm.AT.Init(at.WithCmds("Z", "E0"))
 		if err == nil {
 			break
 		}
@@ -271,8 +287,8 @@ func (s *session) must(cmd string) error {
 
 // ask gives a command. The error is the modem's refusal, or wraps [ErrLost]
 // once it has not answered several times.
-func (s *session) ask(cmd string) ([]string, error) {
-	info, err := s.gsm.Command(cmd)
+func (s *session) ask(cmd string, options ...at.CommandOption) ([]string, error) {
+	info, err := s.gsm.Command(cmd, options...)
 	return info, s.judge(cmd, err)
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -25,19 +24,18 @@ const (
 
 // A rig is the driver on an emulated modem, and a phone beside them.
 type rig struct {
-	t       *testing.T
-	net     *modemtest.Network
-	emu     *modemtest.Modem
-	m       *modem.Modem
-	cancel  context.CancelFunc
-	ended   chan error
-	far     net.Conn
-	mu      sync.Mutex
-	states  []modem.State
-	got     []string
-	phone   []string
-	refuse  bool // messages are not taken
-	pinOver bool
+	t      *testing.T
+	net    *modemtest.Network
+	emu    *modemtest.Modem
+	m      *modem.Modem
+	cancel context.CancelFunc
+	ended  chan error
+	far    net.Conn
+	mu     sync.Mutex
+	states []modem.State
+	got    []string
+	phone  []string
+	refuse bool // messages are not taken
 }
 
 func newRig(t *testing.T, o modem.Options, prepare func(*modemtest.Modem)) *rig {
@@ -65,7 +63,6 @@ func newRig(t *testing.T, o modem.Options, prepare func(*modemtest.Modem)) *rig 
 		r.got = append(r.got, number+" "+string(data))
 		return true
 	}
-	o.OnPINRefused = func() { r.pinOver = true }
 	r.m = modem.New(o)
 	r.plug()
 	t.Cleanup(r.stop)
@@ -252,34 +249,6 @@ func TestRegistersAgain(t *testing.T) {
 		}
 		if got := r.received(); len(got) != 1 {
 			t.Errorf("received %q", got)
-		}
-	})
-}
-
-func TestPIN(t *testing.T) {
-	pins := func(m *modemtest.Modem) (n int) {
-		for _, c := range m.Log() {
-			if strings.HasPrefix(c, "+CPIN=") {
-				n++
-			}
-		}
-		return n
-	}
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, modem.Options{PIN: "4321"}, func(m *modemtest.Modem) { m.PIN = "4321" })
-		r.pass(5 * time.Second)
-		if s := r.m.State(); s.Err() != nil || pins(r.emu) != 1 {
-			t.Errorf("state %+v after %d PINs", s, pins(r.emu))
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, modem.Options{PIN: "1111"}, func(m *modemtest.Modem) { m.PIN = "4321" })
-		r.pass(time.Hour)
-		r.stop()
-		r.plug() // unplugged and plugged again
-		r.pass(time.Hour)
-		if s := r.m.State(); s.SIM != modem.SIMPIN || pins(r.emu) != 1 || !r.pinOver {
-			t.Errorf("state %+v after %d PINs: want one, for the third locks the SIM", s, pins(r.emu))
 		}
 	})
 }

@@ -6,21 +6,22 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"github.com/warthog618/modem/at"
 )
 
 // look asks for everything that State tells, and tells it.
 func (s *session) look(ctx context.Context) error {
 	was := s.told
+	restarted, err := s.restarted()
+	if err != nil {
+		return err
+	}
 	st, err := s.status(ctx)
 	if err != nil {
 		return err
 	}
-	if st.SIM == SIMReady && was.SIM != SIMReady {
+	if st.SIM == SIMReady && (restarted || was.SIM != SIMReady) {
 		if err := s.receive(); err != nil {
 			return err
 		}
@@ -37,6 +38,23 @@ func (s *session) look(ctx context.Context) error {
 		return s.collect()
 	}
 	return nil
+}
+
+// restarted reports whether the modem has forgotten what it was told: it was
+// without power for a moment, or its SIM was changed, while its port stayed. It
+// is told again.
+func (s *session) restarted() (bool, error) {
+	info, err := s.ask("+CMEE?")
+	if errors.Is(err, ErrLost) {
+		return false, err
+	}
+	for _, line := range info {
+		if value(line, "+CMEE") == "0" {
+			s.log.Warn("the modem has restarted")
+			return true, s.reset()
+		}
+	}
+	return false, nil
 }
 
 // receive has messages kept and told of, and forgets none that came before.
@@ -87,71 +105,6 @@ func (s *session) status(ctx context.Context) (State, error) {
 		st.Operator, st.Roaming = "", false
 	}
 	return st, nil
-}
-
-// sim returns the SIM's state, and gives it its PIN, once.
-func (s *session) sim(ctx context.Context) (string, error) {
-	for began := time.Now(); ; {
-		state, err := s.pinState()
-		if err != nil || state != SIMPIN || s.o.PIN == "" || s.refused {
-			return state, err
-		}
-		if _, err := s.ask(`+CPIN="` + s.o.PIN + `"`); err != nil {
-			if errors.Is(err, ErrLost) {
-				return "", err
-			}
-			s.refused = true
-			s.log.Error("the SIM refuses its PIN, which is not given again", "err", err)
-			if s.o.OnPINRefused != nil {
-				s.o.OnPINRefused()
-			}
-			continue
-		}
-		for state == SIMPIN && time.Since(began) < simWithin { // it takes a moment
-			if state, err = s.pinState(); err != nil || state != SIMPIN {
-				return state, err
-			}
-			t := time.NewTimer(time.Second)
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-				t.Stop()
-				return state, ctx.Err()
-			}
-		}
-		return state, nil
-	}
-}
-
-func (s *session) pinState() (string, error) {
-	info, err := s.ask("+CPIN?")
-	if errors.Is(err, ErrLost) {
-		return "", err
-	}
-	var cme at.CMEError
-	if errors.As(err, &cme) { // 27.007, 9.2
-		switch string(cme) {
-		case "11", "17":
-			return SIMPIN, nil
-		case "12", "18":
-			return SIMPUK, nil
-		}
-		return SIMAbsent, nil
-	}
-	if err != nil {
-		return SIMAbsent, nil
-	}
-	for _, line := range info {
-		switch v := value(line, "+CPIN"); {
-		case v == "READY":
-			return SIMReady, nil
-		case strings.HasSuffix(v, "PUK"), strings.HasSuffix(v, "PUK2"):
-			return SIMPUK, nil
-		case v != "":
-			return SIMPIN, nil
-		}
-	}
-	return SIMAbsent, nil
 }
 
 // value returns what stands behind "cmd:" in a line, or "".

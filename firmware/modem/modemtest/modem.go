@@ -34,6 +34,7 @@ type Faults struct {
 	LoseCMTI  bool          // it does not tell of new messages
 	Direct    bool          // it hands new messages over at once, whatever +CNMI says
 	NoPrompt  bool          // it asks for no PDU
+	SlowPIN   time.Duration // before its answer to a PIN
 }
 
 // A Modem is an emulated modem with a SIM. Its methods may be called from any
@@ -42,6 +43,8 @@ type Modem struct {
 	Number   string // of the SIM, international
 	Operator string // "": "CMCC"
 	PIN      string // of the SIM; "": none
+	Card     string // the SIM's number (ICCID); "": it does not tell
+	Counts   bool   // it tells how many tries of the PIN are left
 	net      *Network
 
 	mu     sync.Mutex
@@ -49,6 +52,7 @@ type Modem struct {
 	out    io.Writer // nil: nobody is connected
 	echo   bool
 	tell   bool // of new messages
+	cmee   bool // errors have numbers
 	places map[int][]byte
 	full   [][]byte // waits for a place
 	given  bool     // the PIN was
@@ -95,7 +99,36 @@ func (m *Modem) Kept() int {
 func (m *Modem) Restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.echo, m.tell, m.given = true, false, false
+	m.restart()
+}
+
+func (m *Modem) restart() { m.echo, m.tell, m.cmee, m.given = true, false, false, false }
+
+// Change puts another SIM in, which holds no messages and has all its tries, and
+// restarts the modem, as modems do then.
+func (m *Modem) Change(card, pin string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Card, m.PIN, m.wrong = card, pin, 0
+	clear(m.places)
+	m.restart()
+}
+
+// Wrong has the SIM count so many wrong PINs; the third locks it.
+func (m *Modem) Wrong(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.wrong = n
+}
+
+// PINs returns the PINs that it was given, in their order.
+func (m *Modem) PINs() (given []string) {
+	for _, c := range m.Log() {
+		if pin, ok := strings.CutPrefix(c, "+CPIN="); ok {
+			given = append(given, strings.Trim(pin, `"`))
+		}
+	}
+	return given
 }
 
 // Serve answers at a port until reading fails; the error is that.
@@ -145,6 +178,9 @@ func (m *Modem) command(line string, in *bufio.Reader) error {
 		m.log = append(m.log, cmd)
 	}
 	m.mu.Unlock()
+	if strings.HasPrefix(cmd, "+CPIN=") {
+		f.Delay += f.SlowPIN
+	}
 	if f.Delay > 0 {
 		time.Sleep(f.Delay)
 	}
@@ -157,6 +193,9 @@ func (m *Modem) command(line string, in *bufio.Reader) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range m.answer(cmd, f) {
+		if strings.HasPrefix(l, "+CME ERROR") && !m.cmee {
+			l = "ERROR"
+		}
 		if f.Garbage {
 			m.write("\x00\xff~}#\r\n")
 		}
@@ -177,9 +216,24 @@ func one(lines ...string) []string { return lines }
 // answer returns the lines of an answer. The caller holds mu.
 func (m *Modem) answer(cmd string, f Faults) []string {
 	switch cmd {
-	case "", "Z", "E1", "+CMGF=0", "+COPS=3,0", "+CREG=0", "+CMEE=1", "+CSMS=0":
+	case "", "Z", "E1", "+CMGF=0", "+COPS=3,0", "+CREG=0", "+CSMS=0":
 		m.echo = m.echo || cmd == "E1" || cmd == "Z"
 		return one("OK")
+	case "+CMEE=1":
+		m.cmee = true
+		return one("OK")
+	case "+CMEE?":
+		return one(fmt.Sprintf("+CMEE: %d", map[bool]int{true: 1}[m.cmee]), "OK")
+	case "+CCID":
+		if m.Card == "" {
+			return one("ERROR")
+		}
+		return one("+CCID: "+m.Card, "OK")
+	case `+CPINR="SIM PIN"`:
+		if !m.Counts {
+			return one("ERROR")
+		}
+		return one(fmt.Sprintf("+CPINR: SIM PIN,%d,3", 3-m.wrong), "OK")
 	case "E0":
 		m.echo = false
 		return one("OK")
