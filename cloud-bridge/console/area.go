@@ -38,8 +38,8 @@ type Desk interface {
 	LoadRoster(ctx context.Context, by incident.Actor, body []byte) (*roster.Roster, error)
 	// Rounds returns what became of the visits whose time ended at from ≤ time < to.
 	Rounds(ctx context.Context, from, to time.Time) ([]roster.Judgement, error)
-	// Outages returns when each device that was ever heard could not be.
-	Outages(ctx context.Context, from, to time.Time) (map[string][]stats.Outage, error)
+	// Outages returns of each device that was ever heard when it could not be.
+	Outages(ctx context.Context, from, to time.Time) (map[string]stats.Watch, error)
 }
 
 // UnitFix is where a unit was, and how long ago.

@@ -3,8 +3,10 @@
 //
 // # What is counted
 //
-// An incident counts in the period that it was received in, when somebody
-// pressed a button for it; what the centre found itself counts nowhere. An
+// An incident counts in the period that it was received in, whatever is learned
+// later of the time of its press and whenever it ends, and when somebody
+// pressed a button for it; what a contact or the centre found counts nowhere.
+// One alarm that was pressed again after it was closed is two incidents. An
 // incident is of the real ones unless it is an exercise (pressed with the drill
 // flag, or closed as a drill) or a test (closed as one): the three are never
 // added up. An incident closed as duplicate counts as such and in nothing else.
@@ -15,14 +17,21 @@
 //
 // The press is its corrected time, or the arrival where it is not known. Each
 // delay is over the incidents that got so far; those that did not, and are
-// closed, are told beside it. A percentile is the smallest delay that so many
-// of a hundred do not exceed (nearest rank). Within is how many kept the target
-// of their priority.
+// closed, are told beside it. A percentile is the nearest rank: of n delays in
+// rising order the ⌈p·n/100⌉-th, one that really was, never between two. Within
+// is how many kept the target of their priority.
 //
 //	false-alarm rate  false_alarm and unfounded, of all real ones closed with real, false_alarm or unfounded
-//	availability      of each device: the part of the period, or of what has passed of it, in which the
-//	                  centre could hear it; a device that was never heard is not counted
-//	rounds kept       kept visits, of those whose time is over; late ones are told beside it
+//	availability      the part of the period in which the centre could hear a device: of what has passed
+//	                  of it, since the device was first heard; one that was never heard is not counted.
+//	                  Of an area: the times of its devices added up. While the centre itself did not
+//	                  run or hear, a device counts as it did before
+//	rounds kept       visits kept, of those whose time ended in the period and is over; late and missed
+//	                  ones are told beside them, and exercises are none
+//
+// An incident is of the areas that it lies in, a device of those where it was
+// surveyed or, a car, was last, and a visit of those of its point. What lies in
+// none of a tier's areas is counted by itself.
 package stats
 
 import (
@@ -194,29 +203,46 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 // An Outage is when a device could not be heard. To is zero while it cannot.
 type Outage struct{ From, To time.Time }
 
-// Availability returns which part of from ≤ time < to a device could be heard,
-// of what has passed of it; ok is false when nothing has.
-func Availability(outages []Outage, from, to, now time.Time) (part float64, ok bool) {
-	if now.Before(to) {
-		to = now
+// A Watch is what is known of a device's link: since when there is anything to
+// be said of it, and its outages in the order of their beginning.
+type Watch struct {
+	Since   time.Time
+	Outages []Outage
+}
+
+// Heard returns for how long of from ≤ time < to a device could be heard, and of
+// how much of it there is anything to be said: of what has passed of it, since
+// the device was first heard.
+func (w *Watch) Heard(from, to, now time.Time) (heard, of time.Duration) {
+	from, to = latest(from, w.Since), earliest(to, now)
+	if of = to.Sub(from); of <= 0 {
+		return 0, 0
 	}
-	if !from.Before(to) {
-		return 0, false
-	}
-	slices.SortFunc(outages, func(a, b Outage) int { return a.From.Compare(b.From) })
-	var away time.Duration
-	upTo := from
-	for _, o := range outages {
-		if o.To.IsZero() || o.To.After(to) {
-			o.To = to
+	heard = of
+	upTo := from // no moment is taken off twice
+	for _, o := range w.Outages {
+		begin, end := latest(upTo, o.From), to
+		if !o.To.IsZero() {
+			end = earliest(to, o.To)
 		}
-		if o.From.Before(upTo) {
-			o.From = upTo
-		}
-		if o.To.After(o.From) {
-			away += o.To.Sub(o.From)
-			upTo = o.To
+		if begin.Before(end) {
+			heard -= end.Sub(begin)
+			upTo = end
 		}
 	}
-	return 1 - float64(away)/float64(to.Sub(from)), true
+	return heard, of
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -99,27 +99,31 @@ func TestSumAgainstACount(t *testing.T) {
 	})
 }
 
-func TestAvailability(t *testing.T) {
+func TestHeard(t *testing.T) {
 	h := func(n int) time.Time { return at.Add(time.Duration(n) * time.Hour) }
+	long := h(-1000)
 	for _, c := range []struct {
-		name    string
-		outages []stats.Outage
-		now     time.Time
-		want    float64
+		name      string
+		since     time.Time
+		outages   []stats.Outage
+		now       time.Time
+		heard, of time.Duration // hours
 	}{
-		{"always", nil, h(10), 1},
-		{"an hour of ten", []stats.Outage{{h(2), h(3)}}, h(10), 0.9},
-		{"began before", []stats.Outage{{h(-5), h(1)}}, h(10), 0.9},
-		{"still away", []stats.Outage{{h(9), time.Time{}}}, h(20), 0.9},
-		{"half of it has passed", []stats.Outage{{h(0), h(1)}}, h(5), 0.8},
-		{"two that overlap", []stats.Outage{{h(1), h(3)}, {h(2), h(4)}}, h(10), 0.7},
-		{"another day", []stats.Outage{{h(-9), h(-8)}}, h(10), 1},
+		{"always", long, nil, h(10), 10, 10},
+		{"an hour of ten", long, []stats.Outage{{h(2), h(3)}}, h(10), 9, 10},
+		{"began before", long, []stats.Outage{{h(-5), h(1)}}, h(10), 9, 10},
+		{"still away", long, []stats.Outage{{h(9), time.Time{}}}, h(20), 9, 10},
+		{"half of it has passed", long, []stats.Outage{{h(0), h(1)}}, h(5), 4, 5},
+		{"two that overlap", long, []stats.Outage{{h(1), h(3)}, {h(2), h(4)}}, h(10), 7, 10},
+		{"one within another", long, []stats.Outage{{h(1), h(5)}, {h(2), h(3)}}, h(10), 6, 10},
+		{"another day", long, []stats.Outage{{h(-9), h(-8)}, {h(11), h(12)}}, h(20), 10, 10},
+		{"new", h(6), []stats.Outage{{h(8), h(9)}}, h(20), 3, 4},
+		{"not there yet", h(11), nil, h(20), 0, 0},
+		{"nothing of it has passed", long, nil, h(-1), 0, 0},
 	} {
-		if got, ok := stats.Availability(c.outages, h(0), h(10), c.now); !ok || math.Abs(got-c.want) > 1e-9 {
-			t.Errorf("%s: %v, %v: want %v", c.name, got, ok, c.want)
+		w := stats.Watch{Since: c.since, Outages: c.outages}
+		if heard, of := w.Heard(h(0), h(10), c.now); heard != c.heard*time.Hour || of != c.of*time.Hour {
+			t.Errorf("%s: %v of %v: want %d h of %d h", c.name, heard, of, c.heard, c.of)
 		}
-	}
-	if _, ok := stats.Availability(nil, h(0), h(10), h(-1)); ok {
-		t.Error("nothing of it has passed")
 	}
 }

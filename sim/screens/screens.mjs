@@ -237,7 +237,7 @@ await check("an exercise reaches the boxes, and is never among the real", async 
   await duty.page.screenshot({ path: `${shots}/duty-en-drill.png`, fullPage: true });
   const counted = async () => {
     const { rows } = (await call("GET", "/stats?" + new URLSearchParams({ from: new Date(Date.now() - 86_400_000).toISOString(), to: new Date(Date.now() + 86_400_000).toISOString(), per: "all", tier: "district", zone: "Asia/Shanghai" }))).body;
-    const count = (real) => rows.filter((r) => (r.class === "real") === real).reduce((n, r) => n + r.incidents, 0);
+    const count = (real) => rows.filter((r) => (r.class === "real") === real).reduce((n, r) => n + r.count, 0);
     return { real: count(true), practice: count(false) };
   };
   const before = await counted();

@@ -60,10 +60,14 @@ function draw(s) {
   ] : []));
   $("practice").replaceChildren(...(practice.length ? [table(practice, s)] : []));
   const devices = s.devices.filter((d) => d.available !== null).sort((a, b) => a.available - b.available);
+  const sum = (key) => s.areas.reduce((all, a) => all + a[key], 0);
+  const visits = sum("kept") + sum("late") + sum("missed");
   $("available").replaceChildren(
-    h("p", {}, devices.length ? t("stats.available", { n: devices.length, mean: percent(devices.reduce((sum, d) => sum + d.available, 0) / devices.length) }) : t("stats.none")),
-    wide([t("devices.device"), t("stats.availability")], devices.slice(0, 20).map((d) => [h("code", {}, d.device), num(percent(d.available))])));
-  $("kept").replaceChildren(wide([t("duty.round"), t("stats.kept"), t("stats.late"), t("stats.missed")], s.rounds.map((r) => [h("bdi", {}, r.name || r.round), num(r.kept), num(r.late), num(r.missed)])));
+    ...(s.areas.length ? [wide([t("stats.when"), t("stats.devices"), t("stats.availability"), ...(visits ? [t("stats.kept"), t("stats.late"), t("stats.missed")] : [])],
+      s.areas.map((a) => [label(a, s), num(a.devices), num(percent(a.available)), ...(visits ? [num(a.kept), num(a.late), num(a.missed)] : [])]))] : []),
+    h("p", {}, devices.length ? t("stats.available", { n: devices.length, mean: percent(sum("heard_s") / sum("of_s")) }) : t("stats.none")),
+    ...(devices.length ? [wide([t("devices.device"), t("stats.availability")], devices.slice(0, 20).map((d) => [h("code", {}, d.device), num(percent(d.available))]))] : []));
+  $("kept").replaceChildren(s.rounds.length ? wide([t("duty.round"), t("stats.kept"), t("stats.late"), t("stats.missed")], s.rounds.map((r) => [h("bdi", {}, r.name || r.round), num(r.kept), num(r.late), num(r.missed)])) : h("p", {}, t("stats.none")));
 }
 
 const num = (text) => Object.assign(h("span", { class: "num" }, String(text)), { number: true });
