@@ -9,7 +9,6 @@ import (
 
 	"github.com/fengsui/fengsui/cloud-bridge/audit"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
-	"github.com/fengsui/fengsui/cloud-bridge/stats"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -344,13 +343,14 @@ func TestOutagesAreCounted(t *testing.T) {
 	link(12*time.Minute, store.LinkLive)
 	link(30*time.Minute, store.LinkOffline)
 	out, err := s.Outages(t.Context(), noon, noon.Add(time.Hour))
-	if err != nil || len(out) != 1 || len(out["box-01"]) != 2 {
+	if err != nil || len(out) != 1 || len(out["box-01"].Outages) != 2 {
 		t.Fatalf("%v, %v: want two of the only device that was heard", out, err)
 	}
-	if part, ok := stats.Availability(out["box-01"], noon, noon.Add(time.Hour), noon.Add(40*time.Minute)); !ok || part != 0.6 {
-		t.Errorf("available %v, %v: want 24 of 40 minutes", part, ok)
+	w := out["box-01"]
+	if heard, of := w.Heard(noon, noon.Add(time.Hour), noon.Add(40*time.Minute)); heard != 24*time.Minute-time.Second || of != 40*time.Minute-time.Second {
+		t.Errorf("heard for %v of %v: want 24 of 40 minutes, without the second before it was first heard", heard, of)
 	}
-	if out, err = s.Outages(t.Context(), noon.Add(13*time.Minute), noon.Add(30*time.Minute)); err != nil || len(out["box-01"]) != 0 {
+	if out, err = s.Outages(t.Context(), noon.Add(13*time.Minute), noon.Add(30*time.Minute)); err != nil || len(out["box-01"].Outages) != 0 {
 		t.Errorf("between the two: %v, %v", out, err)
 	}
 }
