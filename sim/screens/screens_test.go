@@ -1,6 +1,3 @@
-// Package screens drives the dispatcher's desk and the officer's terminal in a
-// real browser against the district that `sim up` runs. It holds no code but
-// this test and its script.
 package screens_test
 
 import (
