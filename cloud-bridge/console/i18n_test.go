@@ -78,7 +78,7 @@ func valued() map[string][]string {
 	}
 	v["step.need"] = []string{"note", "reason"}
 	v["stats.plot"] = []string{"acknowledge", "dispatch", "arrive"}
-	v["sound_why"] = []string{"no_siren", "expired", "own_alarm"} // open-ended, as faults
+	v["sound_why"] = []string{"no_siren", "expired", "own_alarm", "sounded_before"} // open-ended, as faults
 	v["screen"] = []string{incident.ScreenDesk, incident.ScreenUnit, incident.ScreenDevice, incident.ScreenCommand, incident.ScreenCentre}
 	v["tier"] = []string{string(grid.Cell)}
 	v["visit"] = []string{roster.Kept, roster.Late, roster.Missed, roster.Due}

@@ -56,6 +56,14 @@ type Listener func() (net.Listener, error)
 // A BaudOpener opens a serial port at a speed, again and again likewise.
 type BaudOpener func(ctx context.Context, baud int) (io.ReadWriteCloser, error)
 
+// An Air is the local network of the group, as a [group.Conn] is.
+type Air interface {
+	// Run calls take for each packet until ctx ends or the network fails, and
+	// closes the Air.
+	Run(ctx context.Context, take func(msg []byte)) error
+	Send(msg []byte) error // to all of the group
+}
+
 // Ports are the agent's connections to the world. A nil port is absent.
 type Ports struct {
 	GPS Opener // NMEA 0183 from a satellite receiver
@@ -71,6 +79,7 @@ type Ports struct {
 	Siren       gpio.PinOut            // a siren's driver
 	Voice       voice.Player           // a loudspeaker
 	Terminal    Listener               // of the officer's screen
+	Air         func() (Air, error)    // of a configured group; nil: UDP
 	Dial        uplink.Dialer          // how to reach a broker; nil: TCP
 	Clock       clock.Options          // the clock's surroundings; zero: this machine's
 }
@@ -109,8 +118,8 @@ type Agent struct {
 	other  chan func() // everything else
 	status atomic.Pointer[Status]
 
-	outbox chan *text                 // to the modem
-	air    atomic.Pointer[group.Conn] // to the group; nil: not now
+	outbox chan *text          // to the modem
+	air    atomic.Pointer[Air] // to the group; nil: not now
 
 	terminal *terminal.Terminal // nil: there is no screen
 
@@ -332,6 +341,7 @@ func (a *Agent) loop(ctx context.Context, refused string) {
 	if refused != "" {
 		a.faultBegan(faultRefused, refused)
 	}
+	a.tellAgain()
 	a.resetDrills()
 	a.soundsBefore()
 	a.startFingers()

@@ -52,6 +52,8 @@ type world struct {
 	sensor *fingerprinttest.Sensor                                // of a configured reader
 
 	modem agent.Opener // of a configured modem
+	air   agent.Air    // of a configured group
+	knows bool         // the system's clock is kept right
 
 	broker *mochi.Server
 	mu     sync.Mutex
@@ -189,13 +191,14 @@ func (w *world) power() {
 		w.t.Fatal(err)
 	}
 	ports.Dial, ports.Terminal = w.dial, nil
-	ports.Clock.Disciplined = func() (bool, time.Duration) { return false, 0 }
+	ports.Clock.Disciplined = func() (bool, time.Duration) { return w.knows, 0 }
 	ports.Clock.Earliest = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble begins in 2000
 	if w.cfg.Fingerprint != nil {
 		ports.Fingerprint = w.sensor.Open
 	}
 	ports.GPS = func(context.Context) (io.ReadWriteCloser, error) { return readWriter{r, io.Discard, r}, nil }
 	ports.Voice, ports.Modem = w.voice, w.modem
+	ports.Air = func() (agent.Air, error) { return w.air, nil }
 	if ports.GPSAt = w.gpsAt; w.gpsAt != nil {
 		ports.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) { return w.gpsAt(ctx, w.cfg.GPS.Baud) }
 	}

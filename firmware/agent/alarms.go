@@ -25,6 +25,7 @@ type latch struct {
 	Step   lamp.Step      `json:"step"`             // Idle until the disk has it; on the disk, CentreHas may still say Stored
 	Unit   string         `json:"unit"`             // who is coming
 	Texted uint64         `json:"texted,omitempty"` // presses that the centre has by SMS
+	At     int64          `json:"at,omitempty"`     // of the last press, Unix milliseconds; 0: the clock did not know
 	// Of the event that latched it, while it waits for its Ack.
 	stream wire.StreamID
 	seq    uint64
@@ -81,6 +82,9 @@ func (a *Agent) raise(button string, kind wire.AlarmKind, silent bool, at stamp)
 		a.latches[button] = p
 	}
 	p.Press++
+	if p.At = 0; at.wall.Source != wire.WallNone {
+		p.At = at.wall.UnixMilli
+	}
 	at.drill = p.Drill
 	kept := *p
 	kept.Step = max(kept.Step, lamp.Stored) // so it is once it is kept

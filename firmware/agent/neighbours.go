@@ -40,7 +40,8 @@ type sounding struct {
 // A telling is an alarm of this box that its group is told of.
 type telling struct {
 	latch latch
-	since time.Duration // Mono of the last press
+	since time.Duration // Mono of the last press, or of the start if that was before
+	again bool          // … which it was
 	next  time.Duration
 	pause time.Duration
 	over  int // packets that are still to say so; 0: it stands
@@ -59,16 +60,16 @@ func (a *Agent) newGuard() *group.Guard {
 
 // watchGroup listens to the group until ctx ends.
 func (a *Agent) watchGroup(ctx context.Context) {
-	var peers []string
-	for _, p := range a.cfg.Group.Peers {
-		peers = append(peers, string(p))
+	open := a.ports.Air
+	if open == nil {
+		open = a.listenGroup
 	}
 	const first, limit = time.Second, 30 * time.Second
 	for pause := first; ctx.Err() == nil; pause = min(2*pause, limit) {
-		c, err := group.Listen(string(a.cfg.Group.Address), a.cfg.Group.Interface, peers)
+		c, err := open()
 		if err == nil {
 			pause = first
-			a.air.Store(c)
+			a.air.Store(&c)
 			a.post(ctx, a.other, func() { a.faultEnded(faultGroup) })
 			err = c.Run(ctx, func(msg []byte) { a.post(ctx, a.other, func() { a.heard(msg) }) })
 			a.air.Store(nil)
@@ -86,6 +87,14 @@ func (a *Agent) watchGroup(ctx context.Context) {
 	}
 }
 
+func (a *Agent) listenGroup() (Air, error) {
+	var peers []string
+	for _, p := range a.cfg.Group.Peers {
+		peers = append(peers, string(p))
+	}
+	return group.Listen(string(a.cfg.Group.Address), a.cfg.Group.Interface, peers)
+}
+
 // faultGroup is that the local network cannot be used.
 const faultGroup = "group_lost"
 
@@ -100,6 +109,30 @@ func (a *Agent) tellOf(p *latch) {
 	a.tellGroup()
 }
 
+// tellAgain goes on telling, after a restart, of what stands. What is reset
+// from here on is told to be over, as ever.
+func (a *Agent) tellAgain() {
+	for button, p := range a.latches {
+		if hidden(button) {
+			continue
+		}
+		a.tellOf(p)
+		if t := a.tells[p.Alarm]; t != nil {
+			t.since, t.again = 0, true
+		}
+	}
+}
+
+// age is how long ago the last press was, or at least that where a restart was
+// between and one of the two clocks did not know the time.
+func (a *Agent) age(t *telling) time.Duration {
+	age := a.clock.Mono() - t.since
+	if now := a.clock.Wall(); t.again && t.latch.At != 0 && now.Source != wire.WallNone {
+		age = max(age, time.Duration(now.UnixMilli-t.latch.At)*time.Millisecond)
+	}
+	return age
+}
+
 // tellGroup sends what is due: often at first, and no longer than the others
 // sound.
 func (a *Agent) tellGroup() {
@@ -108,23 +141,26 @@ func (a *Agent) tellGroup() {
 		if t.over == 0 && a.buttonOf(alarm) == "" {
 			t.over, t.next, t.pause = overTimes, now, tellFirst
 		}
-		if now < t.next {
+		if t.over == 0 && a.age(t) > time.Duration(a.cfg.Group.Limit) {
+			delete(a.tells, alarm)
+		}
+		if a.tells[alarm] == nil || now < t.next {
 			continue
 		}
-		a.tellOnce(t, now)
+		a.tellOnce(t)
 		t.next, t.pause = now+t.pause, min(2*t.pause, tellLast)
 		switch {
 		case t.over > 1:
 			t.over--
-		case t.over == 1, now-t.since > time.Duration(a.cfg.Group.Limit):
+		case t.over == 1:
 			delete(a.tells, alarm)
 		}
 	}
 }
 
-func (a *Agent) tellOnce(t *telling, now time.Duration) {
-	c := a.air.Load()
-	if c == nil {
+func (a *Agent) tellOnce(t *telling) {
+	air := a.air.Load()
+	if air == nil {
 		return
 	}
 	a.packets++
@@ -132,11 +168,11 @@ func (a *Agent) tellOnce(t *telling, now time.Duration) {
 	msg, err := wire.SealGroup(&wire.GroupAlarm{
 		Device: a.cfg.Device, Group: a.cfg.Group.Name, Stream: a.spool.Stream(), Boot: a.spool.Boot(), N: a.packets,
 		Alarm: t.latch.Alarm, Kind: t.latch.Kind, Press: t.latch.Press, On: t.over == 0, Drill: t.latch.Drill,
-		AgeMs: uint64((now - t.since).Milliseconds()),
+		AgeMs: uint64(a.age(t).Milliseconds()),
 		Wall:  wall.UnixMilli, Source: wall.Source, Within: uint64(wall.Uncertainty.Milliseconds()),
 	}, a.key)
 	if err == nil {
-		err = c.Send(msg)
+		err = (*air).Send(msg)
 	}
 	if err != nil {
 		a.log.Debug("the group is not told", "err", err)
@@ -155,7 +191,7 @@ func (a *Agent) heard(msg []byte) {
 	case !p.On && s != nil:
 		a.endSound(p.Alarm, s)
 	case p.On && fresh && s != nil: // pressed again
-		s.until = a.clock.Mono() + time.Duration(a.cfg.Group.Limit)
+		a.beginSound(p.Alarm, s, time.Duration(a.cfg.Group.Limit))
 	case p.On && fresh:
 		a.beginSound(p.Alarm, &sounding{Device: p.Device, By: wire.SoundedByGroup, Drill: p.Drill}, time.Duration(a.cfg.Group.Limit))
 	}
@@ -172,27 +208,41 @@ func (a *Agent) soundFor(b *wire.Sound, left time.Duration) {
 		clear(a.soundRevs)
 	}
 	a.soundRevs[b.Alarm] = b.Rev
+	var kv []spool.KV
 	answer := &wire.Sounded{Alarm: b.Alarm, Rev: b.Rev, By: wire.SoundedByCentre, Device: b.Device}
 	switch {
 	case !b.On && s != nil:
 		s.Rev, s.By = b.Rev, wire.SoundedByCentre
 		a.endSound(b.Alarm, s)
 		return
-	case !b.On:
+	case !b.On: // nor when the group tells of it after this
+		a.note(b)
+		kv = a.markKV(b.Device)
 	case a.cfg.Siren == nil:
 		answer.Why = "no_siren"
-	case s != nil: // it sounds already, for the group
+	case s != nil: // it sounds already, for the group or an earlier word
 		s.Rev = b.Rev
+		s.until = max(s.until, a.clock.Mono()+min(left, a.soundLimit()))
 		answer.On = true
+		kv = []spool.KV{soundKV(b.Alarm, s)}
 	case left <= 0:
 		answer.Why = "expired"
-	case a.heardOf(b.Device, b.Alarm):
+	case b.Rev == 1 && a.heardOf(b.Device, b.Alarm): // a later one asks for more
 		answer.Why = "sounded_before"
 	default:
+		a.note(b)
 		a.beginSound(b.Alarm, &sounding{Device: b.Device, By: wire.SoundedByCentre, Rev: b.Rev, Drill: b.Drill}, min(left, a.soundLimit()))
 		return
 	}
-	a.store(a.stamp(), wire.Duty, answer, nil)
+	a.store(a.stamp(), wire.Duty, answer, nil, kv...)
+}
+
+// note keeps an alarm of which the centre told from sounding once more when the
+// group tells of it.
+func (a *Agent) note(b *wire.Sound) {
+	if a.guard != nil {
+		a.guard.Note(b.Device, b.Alarm)
+	}
 }
 
 // soundLimit is how long the siren sounds for another's alarm.
@@ -203,7 +253,8 @@ func (a *Agent) soundLimit() time.Duration {
 	return time.Duration(a.cfg.Siren.Limit)
 }
 
-// heardOf reports whether an alarm was heard from the group before.
+// heardOf reports whether an alarm of a member of the group was heard before,
+// whichever way.
 func (a *Agent) heardOf(device string, alarm wire.AlarmID) bool {
 	if a.guard == nil || a.guard.Marks[device] == nil {
 		return false
@@ -216,7 +267,7 @@ func (a *Agent) heardOf(device string, alarm wire.AlarmID) bool {
 	return false
 }
 
-// beginSound sounds for another's alarm, and says so.
+// beginSound sounds for another's alarm, or goes on, and says so.
 func (a *Agent) beginSound(alarm wire.AlarmID, s *sounding, lasts time.Duration) {
 	body := &wire.Sounded{Alarm: alarm, Rev: s.Rev, By: s.By, Device: s.Device, On: true}
 	kv := a.markKV(s.Device)
@@ -226,16 +277,20 @@ func (a *Agent) beginSound(alarm wire.AlarmID, s *sounding, lasts time.Duration)
 		s.until = a.clock.Mono() + lasts
 		a.sounds[alarm] = s
 		a.show() // at once; the disk comes after
-		v, err := json.Marshal(s)
-		if err != nil {
-			panic(fmt.Sprintf("agent: sounding: %v", err)) // a struct of plain members
-		}
-		kv = append(kv, spool.KV{Key: soundState + alarm.String(), Value: v})
+		kv = append(kv, soundKV(alarm, s))
 	}
 	a.log.Info("a neighbour's alarm", "of", s.Device, "alarm", alarm, "by", s.By, "sounds", body.On)
 	at := a.stamp()
 	at.drill = at.drill || s.Drill
 	a.store(at, wire.Duty, body, nil, kv...)
+}
+
+func soundKV(alarm wire.AlarmID, s *sounding) spool.KV {
+	v, err := json.Marshal(s)
+	if err != nil {
+		panic(fmt.Sprintf("agent: sounding: %v", err)) // a struct of plain members
+	}
+	return spool.KV{Key: soundState + alarm.String(), Value: v}
 }
 
 // endSound falls silent, and says so.

@@ -121,6 +121,23 @@ func (g *Guard) Accept(msg []byte) (p *wire.GroupAlarm, fresh bool, err error) {
 	return p, fresh, nil
 }
 
+// Note notes that an alarm of a member was heard of another way: its first press
+// is not new when the member tells of it, too. Who is no member is not noted.
+func (g *Guard) Note(device string, alarm wire.AlarmID) {
+	if g.Members[device] == nil {
+		return
+	}
+	m := g.Marks[device]
+	if m == nil {
+		m = new(Mark)
+		if g.Marks == nil {
+			g.Marks = make(map[string]*Mark)
+		}
+		g.Marks[device] = m
+	}
+	m.hear(&wire.GroupAlarm{Alarm: alarm, Press: 1})
+}
+
 // past returns the mark after a packet, unless it is not past the one before.
 func (m *Mark) past(p *wire.GroupAlarm) (*Mark, error) {
 	next := *m

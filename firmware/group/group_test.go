@@ -107,6 +107,30 @@ func TestReplay(t *testing.T) {
 	w.want("the next press", n(second, 1, 3, 3), true, nil)
 }
 
+// An alarm of which the centre told first is not new when its box tells of it,
+// after a restart neither; another press is, and so is another alarm.
+func TestNote(t *testing.T) {
+	w := newWorld(t)
+	w.Note("box-01", wire.AlarmID{7})
+	w.Note("box-99", wire.AlarmID{7})
+	kept, err := json.Marshal(w.Marks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w = newWorld(t)
+	if err := json.Unmarshal(kept, &w.Marks); err != nil || len(w.Marks) != 1 {
+		t.Fatalf("marks %s, %v: want those of box-01", kept, err)
+	}
+	n := func(n, press uint64, alarm wire.AlarmID) []byte {
+		return packet(t, key, func(p *wire.GroupAlarm) { p.N, p.Press, p.Alarm = n, press, alarm })
+	}
+	w.want("the press", n(1, 1, wire.AlarmID{7}), false, nil)
+	w.want("another press", n(2, 2, wire.AlarmID{7}), true, nil)
+	w.want("another alarm", n(3, 1, wire.AlarmID{8}), true, nil)
+	w.Note("box-01", wire.AlarmID{8})
+	w.want("the first one again", n(1, 1, wire.AlarmID{7}), false, group.ErrReplay)
+}
+
 // Two clocks that are known tell what was recorded elsewhere; one that is not
 // known is not asked.
 func TestClocks(t *testing.T) {

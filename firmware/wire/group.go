@@ -14,7 +14,8 @@ const MaxGroupPacket = 1200
 // over. It goes in a UDP datagram of its own, in the same kind of envelope as
 // an event with the external_aad "fs/v1/group", to a multicast address and to
 // whatever addresses the configuration names; nobody passes it on. It is
-// repeated while the alarm stands, each time with a higher number.
+// repeated while the alarm stands, each time with a higher number, and after a
+// restart of the sender with a higher boot.
 //
 // Silent alarms are never told.
 type GroupAlarm struct {
@@ -29,7 +30,10 @@ type GroupAlarm struct {
 	Press uint64    `cbor:"8,keyasint"`
 	On    bool      `cbor:"9,keyasint,omitempty"`  // it stands; false: it is over, stop
 	Drill bool      `cbor:"10,keyasint,omitempty"` // of an exercise
-	AgeMs uint64    `cbor:"11,keyasint,omitempty"` // milliseconds since the last press, by the sender's monotonic clock
+	// AgeMs is how many milliseconds ago the last press was, by the sender's
+	// monotonic clock; or at least that, where the sender started anew since and
+	// knows no better.
+	AgeMs uint64 `cbor:"11,keyasint,omitempty"`
 
 	Wall   int64      `cbor:"12,keyasint,omitempty"` // when it was sent, as well as the sender knows: as in an Event
 	Source WallSource `cbor:"13,keyasint,omitempty"`

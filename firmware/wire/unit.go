@@ -25,7 +25,7 @@ type Sounded struct {
 	On     bool      `cbor:"3,keyasint,omitempty"` // it sounds now
 	By     SoundedBy `cbor:"4,keyasint"`
 	Device string    `cbor:"5,keyasint"`           // whose alarm it is
-	Why    string    `cbor:"6,keyasint,omitempty"` // it was to sound and does not: "no_siren", "expired", "own_alarm" …
+	Why    string    `cbor:"6,keyasint,omitempty"` // it was to sound and does not: "no_siren", "expired", "sounded_before" …
 	Extra  Extra     `cbor:"-"`
 }
 
