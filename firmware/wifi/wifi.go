@@ -133,6 +133,7 @@ type keeper struct {
 	joined   func(Link)
 	log      *slog.Logger
 	failures int
+	heard    bool // at the end of the try before: an access point may have come on during this one
 	last     State
 }
 
@@ -151,7 +152,7 @@ func (k *keeper) keep(ctx context.Context, st Station) error {
 		}
 		if link.Associated {
 			if polls++; polls > 1 {
-				k.failures = 0
+				k.failures, k.heard = 0, false
 			}
 			k.say(State{Condition: Joined, SSID: k.n.SSID, BSSID: link.BSSID, MHz: link.MHz, SignalDBm: link.SignalDBm})
 			if link.BSSID != at {
@@ -203,11 +204,15 @@ func (k *keeper) join(ctx context.Context, st Station) error {
 	sctx, stop := context.WithTimeout(ctx, heardLimit)
 	heard, err := st.Heard(sctx, k.n.SSID)
 	stop()
+	before := k.heard
+	k.heard = heard
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil && !errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("search: %w", err)
+	case heard && !before:
+		k.failed(ctx, Joining, nil)
 	case heard:
 		k.failed(ctx, Refused, fmt.Errorf("no association within %v, and an access point named %q can be heard: is the passphrase right, and does it speak WPA2?", joinLimit, k.n.SSID))
 	default:

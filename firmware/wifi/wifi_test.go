@@ -108,7 +108,8 @@ func TestAWrongPassphrase(t *testing.T) {
 	wrong.Passphrase = "another one"
 	radio.Put(one, wrong)
 	run(t, radio, func(r *rig) {
-		s := r.is(time.Minute, wifi.Refused)
+		r.is(25*time.Second, wifi.Joining) // it may have come on just now
+		s := r.is(35*time.Second, wifi.Refused)
 		if !strings.Contains(s.Error, "passphrase") || strings.Contains(s.Error, village.Passphrase) {
 			t.Errorf("error %q: want a word about the passphrase, and not itself", s.Error)
 		}
@@ -136,6 +137,12 @@ func TestTheAccessPointIsAwayAndComesBack(t *testing.T) {
 		r.after(24 * time.Hour)
 		radio.Put(one, ap(-80))
 		r.is(50*time.Second, wifi.Joined)
+		for _, s := range r.states {
+			if s.Condition == wifi.Refused {
+				t.Fatalf("state %+v of an access point that was not there", s)
+			}
+		}
+		r.after(time.Minute)
 		radio.Remove(one)
 		r.is(6*time.Second, wifi.Joining)
 		r.is(20*time.Second, wifi.Away)
