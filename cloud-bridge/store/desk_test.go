@@ -119,9 +119,24 @@ func TestAssignment(t *testing.T) {
 	if len(told) != 1 || told[0].State != wire.Assigned || told[0].Note != "second house" || told[0].Device != "box-01" || told[0].Place == nil || told[0].Pressed == nil {
 		t.Fatalf("told %+v", *told[0])
 	}
+	lat, lon := float64(told[0].Place.LatE7)/1e7, float64(told[0].Place.LonE7)/1e7
+	for name, at := range map[string]store.Point{"Mill": {Lat: lat + 0.01, Lon: lon}, "Ford": {Lat: lat, Lon: lon - 0.001}, "Far": {Lat: lat + 0.1, Lon: lon}} {
+		r := registration("box-"+strings.ToLower(name), store.AlarmBox)
+		r.Name, r.At = name, &at
+		if err := s.Register(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told = level[*wire.Assignment](t, s, "car-01")
+	var near []string
+	for _, l := range told[0].Near {
+		near = append(near, l.Name)
+	}
+	wants(t, "the boxes around, the nearest first", near, []string{"Ford", "Mill"})
 	car := lane(t, "car-01", wire.Duty)
 	answer := func(a wire.Answer, code wire.CloseCode) store.Arrival {
-		return car.next(&wire.UnitAnswer{Incident: uint64(id), Rev: told[0].Rev, Answer: a, Code: code, Note: "n"})
+		at := &wire.Position{LatE7: 302612000, LonE7: 1031385000, AgeMs: 4200, HDOP: 9}
+		return car.next(&wire.UnitAnswer{Incident: uint64(id), Rev: told[0].Rev, Answer: a, Code: code, Note: "n", Position: at})
 	}
 	route, scene := answer(wire.AnswerEnRoute, 0), answer(wire.AnswerOnScene, 0)
 	commit(t, s, scene)
@@ -133,6 +148,9 @@ func TestAssignment(t *testing.T) {
 	var whats []string
 	for _, e := range i.Timeline {
 		if e.Screen == incident.ScreenUnit {
+			if want := "30.26120,103.13850, 4.2 s old, hdop 0.9"; e.Where != want {
+				t.Errorf("%s at %q, want %q", e.What, e.Where, want)
+			}
 			whats = append(whats, e.What)
 		}
 	}
@@ -149,8 +167,8 @@ func TestAssignment(t *testing.T) {
 	if i = only(t, s); i.State != incident.Closed || i.Closed.Code != incident.FalseAlarm {
 		t.Errorf("%s %+v", i.State, i.Closed)
 	}
-	if told = level[*wire.Assignment](t, s, "car-01"); len(told) != 1 || told[0].State != wire.AssignmentEnded || told[0].Device != "" {
-		t.Errorf("closed: told %+v", told)
+	if told = level[*wire.Assignment](t, s, "car-01"); len(told) != 1 || told[0].State != wire.AssignmentEnded || told[0].Device != "" || told[0].Code != "false_alarm" || told[0].By == "" || told[0].Near != nil {
+		t.Errorf("closed: told %+v", *told[0])
 	}
 	if p, err := s.Pending(t.Context(), "box-01"); err != nil || len(p) != 1 || p[0].Notice.State != wire.NoticeClosed {
 		t.Errorf("the box is told %+v, %v", p, err)

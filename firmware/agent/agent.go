@@ -162,7 +162,9 @@ type Agent struct {
 	spoken     words
 	veiled     []place // of alarm events that nothing here may show, and no Ack covers
 	finger     fingerState
-	visit      visit // of a guard round: the last one
+	visit      visit         // of a guard round: the last one
+	lost       time.Duration // Mono at which the centre was last known to be heard, or the start
+	path       path          // where the device was, for its screen
 
 	clerk     atomic.Pointer[fingers.Clerk] // for Fingers; nil: there is none
 	enrolling sync.Mutex                    // held while fingers are changed
@@ -337,6 +339,7 @@ func (a *Agent) loop(ctx context.Context, refused string) {
 	}
 	life := time.NewTicker(every)
 	defer life.Stop()
+	a.lost = a.clock.Mono()
 	a.tellStarted()
 	if refused != "" {
 		a.faultBegan(faultRefused, refused)
@@ -365,6 +368,7 @@ func (a *Agent) loop(ctx context.Context, refused string) {
 		case f := <-a.other:
 			f()
 		case <-tick.C:
+			a.hearCentre()
 			a.retryUnsaved()
 			a.sendTexts()
 			a.tellGroup()

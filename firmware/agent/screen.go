@@ -86,6 +86,10 @@ func (s screen) View(ctx context.Context) (v terminal.View, err error) {
 				Speed: f.Speed, Course: f.Course, HasCourse: f.HasCourse,
 			}
 		}
+		if !up.Heard {
+			v.Lost = a.clock.Mono() - a.lost
+		}
+		v.Path = a.path.view(a.clock.Mono())
 		if p := a.latches[helpButton]; p != nil {
 			v.Help = &terminal.Help{Step: p.Step.String(), Unit: p.Unit, Presses: p.Press}
 		}
@@ -155,6 +159,11 @@ func (s screen) SignOff(ctx context.Context) error {
 // Answer stores what the officer says to an assignment.
 func (s screen) Answer(ctx context.Context, w terminal.Answer) error {
 	return s.a.ask(ctx, func() error { return s.a.answer(w) })
+}
+
+// PutAway takes a task that is over from the screen.
+func (s screen) PutAway(ctx context.Context, incident uint64) error {
+	return s.a.ask(ctx, func() error { return s.a.putAway(incident) })
 }
 
 // Help raises an alarm; nobody needs to be signed on for that.

@@ -100,6 +100,94 @@ func TestAnAssignmentIsAnsweredWhenSomebodySeesIt(t *testing.T) {
 	})
 }
 
+// What is over says which one it was, by whom, and with what code, and can be
+// put away; what is not over cannot.
+func TestWhatIsOverCanBePutAway(t *testing.T) {
+	inWorld(t, screenConfig(t), func(w *world) {
+		t := w.t
+		w.says(time.Minute, stands(30)) // it knows the time
+		w.signOn(goodPIN)
+		w.down(assignment(1))
+		time.Sleep(time.Second)
+		if err := w.a.Screen().PutAway(t.Context(), 17); err == nil {
+			t.Error("a task that is not over was put away")
+		}
+		w.down(&wire.Assignment{Incident: 17, Rev: 2, State: wire.AssignmentEnded, Kind: "panic", Code: "false_alarm", By: "李梅"})
+		time.Sleep(time.Second)
+		v := w.view()
+		if len(v.Tasks) != 1 || v.Tasks[0].Over.IsZero() {
+			t.Errorf("tasks %+v: want one that is over", v.Tasks)
+			return
+		}
+		if a := v.Tasks[0].Assignment; a.Name != "Well Lane" || a.Priority != 1 || a.By != "李梅" || a.Code != "false_alarm" || a.State != wire.AssignmentEnded || a.Rev != 2 {
+			t.Errorf("%+v: want what it was, and how it ended", a)
+		}
+		for range 2 { // a second touch is no error
+			if err := w.a.Screen().PutAway(t.Context(), 17); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if v := w.view(); len(v.Tasks) != 0 {
+			t.Errorf("tasks %+v: want none", v.Tasks)
+		}
+		w.off()
+		w.power()
+		if v := w.view(); len(v.Tasks) != 0 {
+			t.Errorf("tasks %+v after a power cut: want none", v.Tasks)
+		}
+	})
+}
+
+// For how long the centre is not heard is the device's word, from its start on.
+func TestSinceWhenTheCentreIsNotHeard(t *testing.T) {
+	inWorld(t, screenConfig(t), func(w *world) {
+		t := w.t
+		time.Sleep(time.Minute)
+		if v := w.view(); !v.Heard || v.Lost != 0 {
+			t.Errorf("heard %v, lost for %v: want it heard", v.Heard, v.Lost)
+		}
+		w.link(false)
+		time.Sleep(5 * time.Minute)
+		if v := w.view(); v.Heard || v.Lost < 5*time.Minute-time.Second || v.Lost > 5*time.Minute+3*time.Second {
+			t.Errorf("heard %v, lost for %v: want 5m", v.Heard, v.Lost)
+		}
+		w.off()
+		w.power()
+		time.Sleep(time.Minute)
+		if v := w.view(); v.Lost < time.Minute || v.Lost > time.Minute+3*time.Second {
+			t.Errorf("lost for %v: want since the start", v.Lost)
+		}
+	})
+}
+
+// The screen has where the car was in the last hour, without the hours that it stood.
+func TestThePathOfTheLastHour(t *testing.T) {
+	inWorld(t, screenConfig(t), func(w *world) {
+		t := w.t
+		lat := 30.0
+		drive := func(d time.Duration, by float64) {
+			w.says(d, func(at time.Time) string {
+				lat += by
+				return stands(lat)(at)
+			})
+		}
+		drive(10*time.Minute, 0.0001) // 11 m a second
+		v := w.view()
+		if n := len(v.Path); n < 55 || n > 62 {
+			t.Errorf("%d points of ten minutes: want one in ten seconds", n)
+		}
+		drive(20*time.Minute, 0)
+		if n := len(w.view().Path); n > 63 {
+			t.Errorf("%d points: want none of standing", n)
+		}
+		drive(45*time.Minute, 0)
+		if n := len(w.view().Path); n > 2 {
+			t.Errorf("%d points after an hour and a quarter: want what is older than an hour forgotten", n)
+		}
+	})
+}
+
 func TestAnswersGivenWithoutALinkAreKeptInOrder(t *testing.T) {
 	inWorld(t, screenConfig(t), func(w *world) {
 		t := w.t

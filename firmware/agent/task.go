@@ -25,6 +25,7 @@ type task struct {
 	Said       []said
 	Photos     []string      // ids, taken for it
 	over       time.Duration // Mono at which it was withdrawn or ended
+	overAt     time.Time     // … by the device's clock
 }
 
 // A said is an answer that was given, and the event that carries it.
@@ -52,6 +53,14 @@ func (a *Agent) assigned(b *wire.Assignment) {
 	}
 	if b.State != wire.Assigned {
 		next.over = a.clock.Mono()
+		if w := a.clock.Wall(); w.Source != wire.WallNone {
+			next.overAt = w.Time()
+		}
+		if t != nil { // which one it was, so that who was sent knows what is over
+			was := t.Assignment
+			was.Rev, was.State, was.Code, was.By, was.Near, was.Note = b.Rev, b.State, b.Code, b.By, nil, ""
+			next.Assignment = was
+		}
 	}
 	a.tasks[b.Incident] = next
 	a.log.Info("assignment", "incident", b.Incident, "rev", b.Rev, "state", b.State)
@@ -145,6 +154,22 @@ func (a *Agent) forgetTasks() {
 	}
 }
 
+// putAway takes a task that is over from the screen at once.
+func (a *Agent) putAway(incident uint64) error {
+	t := a.tasks[incident]
+	switch {
+	case a.officer == "":
+		return terminal.ErrSignedOff
+	case t == nil:
+		return nil // it is away
+	case t.Assignment.State == wire.Assigned:
+		return &terminal.FieldError{Field: "incident", Value: strconv.FormatUint(incident, 10), Want: "a task that is over"}
+	}
+	delete(a.tasks, incident)
+	a.overTasks = append(a.overTasks, incident)
+	return nil
+}
+
 // overKVs are the states of forgotten tasks, to be deleted.
 func (a *Agent) overKVs() (kv []spool.KV) {
 	for _, id := range a.overTasks {
@@ -212,7 +237,7 @@ func (a *Agent) acked(stream wire.StreamID, l wire.Lane, seq uint64) bool {
 func (a *Agent) viewTasks() []terminal.Task {
 	var out []terminal.Task
 	for _, t := range a.tasks {
-		v := terminal.Task{Assignment: t.Assignment, Photos: t.Photos}
+		v := terminal.Task{Assignment: t.Assignment, Photos: t.Photos, Over: t.overAt}
 		for _, s := range t.Said {
 			s.Said.Sent = a.acked(s.Stream, wire.Duty, s.Seq)
 			v.Said = append(v.Said, s.Said)

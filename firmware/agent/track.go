@@ -32,6 +32,9 @@ func (a *Agent) fixed(f gps.Fix) {
 	b, at := &a.batch, a.stamp()
 	b.last, b.seen, b.heard = &f, at.mono, at.mono
 	believed := a.place(f, at.mono)
+	if believed && a.cfg.Terminal != nil {
+		a.path.add(f.Lat, f.Lon, at.mono)
+	}
 	b.thin.Still = time.Duration(a.cfg.Track.Still)
 	paced := f
 	if f.Time.IsZero() {

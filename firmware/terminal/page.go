@@ -22,7 +22,9 @@ type state struct {
 	Reader  bool     `json:"reader"`
 	PIN     bool     `json:"pin"`
 	LockedS int      `json:"locked_s"`
-	Link    string   `json:"link"` // "live", "connected": to a broker, the centre not heard; "none"
+	Link    string   `json:"link"`       // "live", "connected": to a broker, the centre not heard; "none"
+	LostS   int      `json:"lost_s"`     // for how long the centre is not heard
+	Lost    *string  `json:"lost_since"` // since when; null: it is heard, or the device does not know the time
 	Queue   Queue    `json:"queue"`
 	Drill   bool     `json:"drill"`
 	Faults  []string `json:"faults"`
@@ -47,10 +49,11 @@ type fix struct {
 }
 
 type duty struct {
-	Officer string  `json:"officer"`
-	Fix     *place  `json:"fix"`
-	Tasks   []task  `json:"tasks"`
-	Photos  []Photo `json:"photos"`
+	Officer string    `json:"officer"`
+	Fix     *place    `json:"fix"`
+	Path    []float64 `json:"path"` // lat, lon and age in seconds of each, the oldest first
+	Tasks   []task    `json:"tasks"`
+	Photos  []Photo   `json:"photos"`
 }
 
 type place struct {
@@ -58,26 +61,37 @@ type place struct {
 	Lon float64 `json:"lon"`
 }
 
+type landmark struct {
+	Name string  `json:"name"`
+	Lat  float64 `json:"lat"`
+	Lon  float64 `json:"lon"`
+}
+
 type task struct {
-	Incident string   `json:"incident"`
-	State    string   `json:"state"`
-	Stage    string   `json:"stage"`
-	Kind     string   `json:"kind"`
-	Priority uint64   `json:"priority"`
-	Drill    bool     `json:"drill"`
-	Silent   bool     `json:"silent"`
-	Name     string   `json:"name"`
-	Device   string   `json:"device"`
-	Note     string   `json:"note"`
-	Place    *place   `json:"place"`
-	Source   string   `json:"source"` // of the place
-	PlaceAge float64  `json:"place_age_s"`
-	Pressed  *string  `json:"pressed"`
-	WithinS  float64  `json:"pressed_within_s"`
-	Metres   *float64 `json:"metres"`  // from the car; null: not known
-	Bearing  *float64 `json:"bearing"` // degrees from true north
-	Said     []Said   `json:"said"`
-	Photos   []string `json:"photos"`
+	Incident string     `json:"incident"`
+	State    string     `json:"state"`
+	Stage    string     `json:"stage"`
+	Kind     string     `json:"kind"`
+	Priority uint64     `json:"priority"`
+	Drill    bool       `json:"drill"`
+	Silent   bool       `json:"silent"`
+	Name     string     `json:"name"`
+	Device   string     `json:"device"`
+	Note     string     `json:"note"`
+	Place    *place     `json:"place"`
+	Within   uint64     `json:"within_m"` // of the place, ±; 0: not known
+	Near     []landmark `json:"near"`
+	Code     string     `json:"code"`   // when it ended
+	By       string     `json:"by"`     // who withdrew or ended it
+	Over     *string    `json:"over"`   // when
+	Source   string     `json:"source"` // of the place
+	PlaceAge float64    `json:"place_age_s"`
+	Pressed  *string    `json:"pressed"`
+	WithinS  float64    `json:"pressed_within_s"`
+	Metres   *float64   `json:"metres"`  // from the car; null: not known
+	Bearing  *float64   `json:"bearing"` // degrees from true north
+	Said     []Said     `json:"said"`
+	Photos   []string   `json:"photos"`
 }
 
 // usable is how old a fix may be for a distance to be worked out from it.
@@ -91,6 +105,13 @@ func page(v View) state {
 	if v.ClockSource != wire.WallNone.String() {
 		now := v.Now.UTC().Format(time.RFC3339)
 		s.Now = &now
+	}
+	if !v.Heard {
+		s.LostS = int(v.Lost.Seconds())
+		if s.Now != nil {
+			since := v.Now.Add(-v.Lost).UTC().Format(time.RFC3339)
+			s.Lost = &since
+		}
 	}
 	switch {
 	case v.Heard:
@@ -141,7 +162,10 @@ func viewFix(f *Fix) *fix {
 }
 
 func viewDuty(v *View) *duty {
-	d := &duty{Officer: v.Officer, Tasks: []task{}, Photos: append([]Photo{}, v.Photos...)}
+	d := &duty{Officer: v.Officer, Path: []float64{}, Tasks: []task{}, Photos: append([]Photo{}, v.Photos...)}
+	for _, s := range v.Path {
+		d.Path = append(d.Path, math.Round(s.Lat*1e5)/1e5, math.Round(s.Lon*1e5)/1e5, math.Round(s.Age.Seconds()/10)*10)
+	}
 	if v.Fix != nil {
 		d.Fix = &place{v.Fix.Lat, v.Fix.Lon}
 	}
@@ -156,7 +180,14 @@ func viewTask(t *Task, from *Fix) task {
 	v := task{
 		Incident: strconv.FormatUint(a.Incident, 10), State: a.State.String(), Stage: a.Stage, Kind: a.Kind, Priority: a.Priority,
 		Drill: a.Drill, Silent: a.Silent, Name: a.Name, Device: a.Device, Note: a.Note,
-		Said: append([]Said{}, t.Said...), Photos: append([]string{}, t.Photos...),
+		Said: append([]Said{}, t.Said...), Photos: append([]string{}, t.Photos...), Near: []landmark{}, Code: a.Code, By: a.By,
+	}
+	for _, l := range a.Near {
+		v.Near = append(v.Near, landmark{l.Name, float64(l.LatE7) / 1e7, float64(l.LonE7) / 1e7})
+	}
+	if !t.Over.IsZero() {
+		at := t.Over.UTC().Format(time.RFC3339)
+		v.Over = &at
 	}
 	if p := a.Pressed; p != nil {
 		at := time.UnixMilli(p.UnixMilli).UTC().Format(time.RFC3339)
@@ -164,7 +195,7 @@ func viewTask(t *Task, from *Fix) task {
 	}
 	if p := a.Place; p != nil {
 		v.Place = &place{float64(p.LatE7) / 1e7, float64(p.LonE7) / 1e7}
-		v.Source, v.PlaceAge = "gnss", float64(p.AgeMs)/1000
+		v.Source, v.PlaceAge, v.Within = "gnss", float64(p.AgeMs)/1000, p.Within
 		if p.Source == wire.PlaceSurveyed {
 			v.Source = "surveyed"
 		}

@@ -86,6 +86,7 @@ func New(opt Options) (*Terminal, error) {
 	mux.HandleFunc("POST /api/tasks/{incident}/answer", t.do(t.answer))
 	mux.HandleFunc("POST /api/tasks/{incident}/note", t.do(t.note))
 	mux.HandleFunc("POST /api/tasks/{incident}/photo", t.photo)
+	mux.HandleFunc("POST /api/tasks/{incident}/put-away", t.do(t.putAway))
 	t.handleFingers(mux)
 	t.handler = t.protect(http.NewCrossOriginProtection().Handler(mux))
 	return t, nil
@@ -291,6 +292,14 @@ func (t *Terminal) signOn(w http.ResponseWriter, r *http.Request) {
 		}
 		return nil, t.opt.Device.SignOn(r.Context(), m.Number, m.PIN)
 	})(w, r)
+}
+
+func (t *Terminal) putAway(r *http.Request, _ []byte) (any, error) {
+	id, err := incidentOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, t.opt.Device.PutAway(r.Context(), id)
 }
 
 func (t *Terminal) answer(r *http.Request, body []byte) (any, error) {

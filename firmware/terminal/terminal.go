@@ -41,6 +41,9 @@ type Device interface {
 	// an event. The error wraps [ErrSignedOff], is a *[FieldError], or says that
 	// the unit is not sent there.
 	Answer(ctx context.Context, a Answer) error
+	// PutAway takes a task that is over from the screen; one that is not there
+	// any more is no error. The error wraps [ErrSignedOff] or is a *[FieldError].
+	PutAway(ctx context.Context, incident uint64) error
 	// Help raises an alarm, or counts one more press of the one that is raised.
 	Help(ctx context.Context) error
 	// Note stores a text about an incident, or about none (0).
@@ -83,13 +86,15 @@ type View struct {
 	Reader      bool   // there is a fingerprint reader
 	PIN         bool   // officers may sign on by PIN
 	Locked      time.Duration
-	Now         time.Time // by the device's clock
-	ClockSource string    // of it: "none", "gnss" …
-	Connected   bool      // to a broker
-	Heard       bool      // from the centre, on this connection
-	Queue       Queue     // what the centre does not have yet, events
-	Receiver    bool      // there is a satellite receiver
-	Fix         *Fix      // the newest; nil: none yet
+	Now         time.Time     // by the device's clock
+	ClockSource string        // of it: "none", "gnss" …
+	Connected   bool          // to a broker
+	Heard       bool          // from the centre, on this connection
+	Lost        time.Duration // for how long the centre is not heard, at least since the start; 0 while Heard
+	Queue       Queue         // what the centre does not have yet, events
+	Receiver    bool          // there is a satellite receiver
+	Fix         *Fix          // the newest; nil: none yet
+	Path        []Step        // where the device was in the last hour, the oldest first
 	Drill       bool
 	Faults      []string // codes
 	Help        *Help    // a call for help from this screen that is not closed
@@ -115,6 +120,12 @@ type Fix struct {
 	HasCourse bool
 }
 
+// A Step is where the device was.
+type Step struct {
+	Lat, Lon float64 // degrees, WGS 84
+	Age      time.Duration
+}
+
 // Help is a call for help that is not closed.
 type Help struct {
 	Step    string `json:"step"` // what a lamp would tell, see package lamp
@@ -125,8 +136,9 @@ type Help struct {
 // A Task is an incident that the unit is, or was just, sent to.
 type Task struct {
 	Assignment wire.Assignment
-	Said       []Said   // in order
-	Photos     []string // ids of those that were taken for it
+	Said       []Said    // in order
+	Photos     []string  // ids of those that were taken for it
+	Over       time.Time // when it was withdrawn or ended, by the device's clock; zero: it is not, or that is not known
 }
 
 // A Said is something that was said to an assignment.

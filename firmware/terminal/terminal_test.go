@@ -70,6 +70,12 @@ func (c *car) Answer(_ context.Context, a terminal.Answer) error {
 	return c.tell(func() { c.answers = append(c.answers, a) })
 }
 
+func (c *car) PutAway(_ context.Context, incident uint64) error {
+	return c.tell(func() {
+		c.view.Tasks = slices.DeleteFunc(c.view.Tasks, func(t terminal.Task) bool { return t.Assignment.Incident == incident })
+	})
+}
+
 func (c *car) Help(context.Context) error { return c.tell(func() { c.helps++ }) }
 
 func (c *car) Note(_ context.Context, _ uint64, text string) error {
@@ -295,6 +301,42 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// What is over is told with how and by whom, and is put away; since when the
+// centre is not heard comes from the device; the path and landmarks are told to
+// who is signed on only.
+func TestOverPathAndLoss(t *testing.T) {
+	c := busy()
+	c.view.Heard, c.view.Lost = false, 90*time.Second
+	c.view.Path = []terminal.Step{{Lat: 30.1, Lon: 103.1, Age: 44 * time.Second}}
+	a := &c.view.Tasks[0].Assignment
+	a.State, a.By, a.Code = wire.AssignmentEnded, "李梅", "false_alarm"
+	a.Near = []wire.Landmark{{Name: "Mill", LatE7: 300200000, LonE7: 1030100000}}
+	c.view.Tasks[0].Over = c.view.Now
+	s, browser := serve(t, c)
+	_, body := send(t, browser, "GET", s.URL+"/api/state", "")
+	for _, want := range []string{
+		`"lost_s":90`, `"lost_since":"2026-11-26T03:58:30Z"`, `"path":[30.1,103.1,40]`, `"near":[{"name":"Mill","lat":30.02,"lon":103.01}]`,
+		`"by":"李梅"`, `"code":"false_alarm"`, `"over":"2026-11-26T04:00:00Z"`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%s\nwant %s in it", body, want)
+		}
+	}
+	if got := status(t, browser, "POST", s.URL+"/api/tasks/17/put-away", "{}"); got != 200 && got != 204 {
+		t.Errorf("put away: %d", got)
+	}
+	if len(c.view.Tasks) != 0 {
+		t.Error("it is still there")
+	}
+	if got := status(t, browser, "POST", s.URL+"/api/tasks/x/put-away", "{}"); got < 400 || got >= 500 {
+		t.Errorf("put away x: %d", got)
+	}
+	c.view.Officer = ""
+	if _, body := send(t, browser, "GET", s.URL+"/api/state", ""); strings.Contains(body, "103.1") {
+		t.Errorf("with nobody signed on: %s", body)
+	}
+}
+
 func TestPhotos(t *testing.T) {
 	d := busy()
 	s, c := serve(t, d)
@@ -372,7 +414,7 @@ func TestTokenIsKept(t *testing.T) {
 func TestWords(t *testing.T) {
 	used := make(map[string]bool)
 	prefixes := map[string][]string{
-		"code": {"real", "false_alarm", "test", "drill", "duplicate", "unfounded"}, "wind": {"0", "1", "2", "3", "4", "5", "6", "7"},
+		"code": {"real", "false_alarm", "test", "drill", "duplicate", "unfounded", "restored", "cancelled"}, "wind": {"0", "1", "2", "3", "4", "5", "6", "7"},
 		"link": {"live", "connected", "none"}, "do": {"accepted", "en_route", "on_scene", "checked", "closed", "refused"},
 		"sheet": {"checked", "closed", "refused"}, "task": {"withdrawn", "ended"},
 		"error": {
@@ -395,7 +437,7 @@ func TestWords(t *testing.T) {
 			used["phrase."+which+"."+n] = true
 		}
 	}
-	for _, file := range []string{"page.html", "static/base.js", "static/fingers.js", "static/terminal.js"} {
+	for _, file := range []string{"page.html", "static/base.js", "static/fingers.js", "static/map.js", "static/terminal.js"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

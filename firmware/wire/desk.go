@@ -57,6 +57,28 @@ type Place struct {
 	Within uint64      `cbor:"5,keyasint,omitempty"` // metres, ±; 0: not known
 }
 
+// MaxLandmarks is the most landmarks of an assignment.
+const MaxLandmarks = 16
+
+// A Landmark is a place that a unit's map shows for orientation: another box.
+type Landmark struct {
+	Name  string `cbor:"1,keyasint"`
+	LatE7 int64  `cbor:"2,keyasint"` // degrees × 10⁷, WGS 84
+	LonE7 int64  `cbor:"3,keyasint"`
+}
+
+func (l *Landmark) validate() error {
+	switch {
+	case l.Name == "":
+		return bad("near.name (1)", `""`, "a name")
+	case l.LatE7 < -90e7 || l.LatE7 > 90e7:
+		return bad("near.lat (2)", l.LatE7, "-900000000 to 900000000")
+	case l.LonE7 < -180e7 || l.LonE7 > 180e7:
+		return bad("near.lon (3)", l.LonE7, "-1800000000 to 1800000000")
+	}
+	return text("near.name (1)", l.Name, 64)
+}
+
 // A PressTime is when an alarm was pressed, as well as the centre knows it.
 type PressTime struct {
 	UnixMilli int64      `cbor:"1,keyasint"`
@@ -84,6 +106,9 @@ type Assignment struct {
 	Note     string          `cbor:"13,keyasint,omitempty"` // from the desk
 	Given    int64           `cbor:"14,keyasint,omitempty"` // when the unit was sent, by the centre's clock, ms since 1970
 	Silent   bool            `cbor:"15,keyasint,omitempty"` // the presser asked for no sound
+	Code     string          `cbor:"16,keyasint,omitempty"` // when it ended: what it turned out to be: "real", "false_alarm" …
+	By       string          `cbor:"17,keyasint,omitempty"` // who withdrew or ended it, for people
+	Near     []Landmark      `cbor:"18,keyasint,omitempty"` // what is around the place, at most [MaxLandmarks]
 	Extra    Extra           `cbor:"-"`
 }
 
@@ -151,8 +176,15 @@ func (b *Assignment) validate() error {
 		return bad("state (3)", uint64(b.State), "1 (assigned), 2 (withdrawn), 3 (ended)")
 	case b.Kind == "":
 		return bad("kind (6)", `""`, "a kind of incident")
+	case len(b.Near) > MaxLandmarks:
+		return bad("near (18)", len(b.Near), "at most 16")
 	case b.Given < 0 || b.Given > maxWall:
 		return bad("given (14)", b.Given, "0 to 253402300799999 milliseconds since 1970")
+	}
+	for i := range b.Near {
+		if err := b.Near[i].validate(); err != nil {
+			return err
+		}
 	}
 	if b.Device != "" {
 		if err := ValidDevice(b.Device); err != nil {
@@ -180,7 +212,7 @@ func (b *Assignment) validate() error {
 	for _, f := range []struct {
 		name, s string
 		most    int
-	}{{"stage (4)", b.Stage, 32}, {"kind (6)", b.Kind, 32}, {"name (10)", b.Name, 64}, {"note (13)", b.Note, MaxNote}} {
+	}{{"stage (4)", b.Stage, 32}, {"kind (6)", b.Kind, 32}, {"name (10)", b.Name, 64}, {"note (13)", b.Note, MaxNote}, {"code (16)", b.Code, 32}, {"by (17)", b.By, 64}} {
 		if err := text(f.name, f.s, f.most); err != nil {
 			return err
 		}

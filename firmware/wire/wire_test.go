@@ -184,6 +184,13 @@ func vectors(t testing.TB) map[string]any {
 			Device: "box-02", Name: "王家院子", Place: &wire.Place{LatE7: 301234567, LonE7: 1031234567, Source: wire.PlaceGNSS, AgeMs: 1500, Within: 12},
 			Pressed: &wire.PressTime{UnixMilli: 1_795_435_200_123, Source: wire.WallGNSS, WithinMs: 50}, Note: "second house", Given: 1_795_435_201_000,
 		}},
+		"down_assignment_near": &wire.Down{Device: "box-01", CentreTime: 1_795_435_201_500, Body: &wire.Assignment{
+			Incident: 17, Rev: 4, State: wire.Assigned, Kind: "panic", Priority: 1,
+			Near: []wire.Landmark{{Name: "上河村委会", LatE7: 302741000, LonE7: 1031523000}, {Name: "box-03", LatE7: -302741000, LonE7: -1031523000}},
+		}},
+		"down_assignment_closed": &wire.Down{Device: "box-01", CentreTime: 1_795_435_201_500, Body: &wire.Assignment{
+			Incident: 17, Rev: 5, State: wire.AssignmentEnded, Kind: "panic", Code: "false_alarm", By: "李梅",
+		}},
 		"down_assignment_ended": &wire.Down{Device: "box-01", CentreTime: 1_795_435_201_500, Body: &wire.Assignment{
 			Incident: 17, Rev: 3, State: wire.AssignmentEnded, Kind: "offline",
 		}},
@@ -448,6 +455,10 @@ func TestSealDownRefuses(t *testing.T) {
 		"place.lat (1)":   &wire.Assignment{Incident: 1, Rev: 1, State: wire.Assigned, Kind: "panic", Place: &wire.Place{LatE7: 91e7}},
 		"pressed.time":    &wire.Assignment{Incident: 1, Rev: 1, State: wire.Assigned, Kind: "panic", Pressed: &wire.PressTime{UnixMilli: -1}},
 		"kind (6)":        &wire.Assignment{Incident: 1, Rev: 1, State: wire.Assigned},
+		"near.name (1)":   &wire.Assignment{Incident: 1, Rev: 1, State: wire.Assigned, Kind: "panic", Near: []wire.Landmark{{}}},
+		"near.lon (3)":    &wire.Assignment{Incident: 1, Rev: 1, State: wire.Assigned, Kind: "panic", Near: []wire.Landmark{{Name: "x", LonE7: 181e7}}},
+		"near (18)":       &wire.Assignment{Incident: 1, Rev: 1, State: wire.Assigned, Kind: "panic", Near: make([]wire.Landmark, 17)},
+		"by (17)":         &wire.Assignment{Incident: 1, Rev: 1, State: wire.AssignmentEnded, Kind: "panic", By: strings.Repeat("x", 65)},
 	} {
 		_, err := wire.SealDown(&wire.Down{Device: "box-01", Body: b}, centreKey)
 		if !errors.Is(err, wire.ErrMessage) || !strings.Contains(err.Error(), want) {

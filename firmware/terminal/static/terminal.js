@@ -1,8 +1,9 @@
 // The officer's screen: draws the state that the device tells, and takes what is pressed.
 // Text always goes in as text.
 
-import { $, h, lang, parse, post, say, span, t, tx, words } from "./base.js";
+import { $, h, lang, parse, post, say, span, t, tx } from "./base.js";
 import { draw as drawFingers } from "./fingers.js";
+import { distance, draw as drawMap } from "./map.js";
 
 // What is pressed is 15 mm: a millimetre of this screen in CSS pixels.
 const inches = Number(document.documentElement.dataset.inches);
@@ -13,7 +14,6 @@ for (const a of document.querySelectorAll(".bar nav a")) if (a.lang === lang) a.
 
 const clockFormat = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const clock = (at) => clockFormat.format(new Date(at));
-const distance = (m) => (m < 950 ? t("distance.m", { n: Math.round(m / 10) * 10 }) : t("distance.km", { n: (m / 1000).toFixed(1) }));
 
 // The state, and when it came by this machine's steady clock.
 
@@ -36,9 +36,6 @@ function chime() {
   }
 }
 
-// When the centre was lost, by the device's clock, where this page saw that it was.
-let linkWas = null, linkLost = null;
-
 const deviceNow = () => (state?.now ? Date.parse(state.now) + performance.now() - came : null);
 
 function draw() {
@@ -46,12 +43,10 @@ function draw() {
   document.documentElement.classList.toggle("night", s.night);
   $("device").textContent = s.device;
   $("link").dataset.state = s.link;
-  if (s.link === "live") linkLost = null;
-  else if (linkWas === "live") linkLost = s.now; // before that this page did not see it
-  linkWas = s.link;
   $("link").textContent = t("link." + s.link);
-  $("since").hidden = !linkLost;
-  $("since").textContent = linkLost ? t("link.since", { at: clock(linkLost) }) : "";
+  // The device says since when: a page that was just loaded knows it as well.
+  $("since").hidden = s.link === "live";
+  $("since").textContent = s.link === "live" ? "" : s.lost_since ? t("link.since", { at: clock(s.lost_since), span: span(s.lost_s) }) : t("link.since_span", { span: span(s.lost_s) });
   const waiting = s.queue.alarm + s.queue.duty;
   $("queue").textContent = s.queue.alarm ? t("queue.alarm", { n: s.queue.alarm }) : waiting ? t("queue.some", { n: waiting }) : s.queue.track ? t("queue.track") : t("queue.none");
   drawFix(s);
@@ -109,12 +104,13 @@ let pinLocked = false;
 function drawTask(x, tasks) {
   $("tabs").hidden = tasks.length < 2;
   const label = (y) => tx("kind", y.kind) + " · " + (y.name || y.device || "#" + y.incident);
+  const tab = (y) => (y.state === "assigned" ? label(y) : t("over.tab", { what: label(y) }));
   if (tasks.length > 1) {
-    const key = JSON.stringify([selected, tasks.map((y) => [y.incident, label(y), y.state])]);
+    const key = JSON.stringify([selected, tasks.map((y) => [y.incident, tab(y)])]);
     if ($("tabs").dataset.key !== key) {
       $("tabs").dataset.key = key;
       $("tabs").replaceChildren(...tasks.map((y) => {
-        const b = h("button", { type: "button", "aria-pressed": String(y.incident === selected) }, label(y));
+        const b = h("button", { type: "button", "aria-pressed": String(y.incident === selected), class: y.state === "assigned" ? null : "over" }, tab(y));
         b.addEventListener("click", () => { selected = y.incident; draw(); });
         return b;
       }));
@@ -124,18 +120,21 @@ function drawTask(x, tasks) {
   const over = x.state !== "assigned";
   $("task-badges").replaceChildren(...[
     h("span", { class: "badge" }, t("incident", { id: x.incident })),
-    h("span", { class: "badge p" + x.priority }, t("priority", { n: x.priority })),
+    x.priority > 0 && h("span", { class: "badge p" + x.priority }, t("priority", { n: x.priority })),
     x.drill && h("span", { class: "badge drill" }, t("drill")),
     x.silent && h("span", { class: "badge p1" }, t("silent")),
-    h("span", { class: "badge" + (over ? " p1" : "") }, over ? t("task." + x.state) : tx("stage", x.stage)),
+    h("span", { class: "badge" + (over ? " over" : "") }, over ? t("task." + x.state) : tx("stage", x.stage)),
   ].filter(Boolean));
+  $("over").hidden = !over;
+  $("do").hidden = over;
+  if (over) drawOver(x);
   const facts = [];
   const fact = (name, value, doubt) => facts.push(h("dt", {}, name), h("dd", { class: doubt ? "doubt" : null }, value));
   if (x.pressed) {
     const age = deviceNow() === null ? "" : " · " + t("ago", { span: span(Math.max(0, (deviceNow() - Date.parse(x.pressed)) / 1000)) });
     fact(t("fact.pressed"), clock(x.pressed) + (x.pressed_within_s >= 1 ? ` ± ${span(x.pressed_within_s)}` : "") + age, x.pressed_within_s >= 60);
-  } else fact(t("fact.pressed"), t("fact.unknown"), true);
-  if (!x.place) fact(t("fact.place"), t("fact.unknown"), true);
+  } else if (!over) fact(t("fact.pressed"), t("fact.unknown"), true);
+  if (!x.place && over) { /* it was over before this device knew of it */ } else if (!x.place) fact(t("fact.place"), t("fact.unknown"), true);
   else fact(t("fact.place"), x.source === "surveyed" ? t("fact.surveyed") : t("fact.gnss", { span: span(x.place_age_s) }), x.source !== "surveyed" && x.place_age_s > 60);
   if (x.note) fact(t("fact.note"), x.note);
   $("task-facts").replaceChildren(...facts);
@@ -155,69 +154,17 @@ function drawTask(x, tasks) {
   }
   $("metres").textContent = x.metres === null ? t("far.unknown") : distance(x.metres);
   $("bearing").textContent = x.bearing === null ? "" : `${Math.round(x.bearing)}° ${tx("wind", Math.round(x.bearing / 45) % 8)}`;
-  drawMap(x);
+  drawMap(state, x);
 }
 
-// drawMap draws the way: north is up, the car in the middle of its rings.
-function drawMap(x) {
-  const canvas = $("map"), ratio = devicePixelRatio || 1;
-  const width = canvas.clientWidth, height = canvas.clientHeight;
-  if (!width || !height) return;
-  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-  }
-  const c = canvas.getContext("2d"), css = getComputedStyle(document.documentElement);
-  const colour = (name) => css.getPropertyValue("--" + name).trim();
-  c.setTransform(ratio, 0, 0, ratio, 0, 0);
-  c.clearRect(0, 0, width, height);
-  const known = x.metres !== null, half = Math.min(width, height) / 2 - 18;
-  const steps = [50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 500_000];
-  const reach = steps.find((s) => s * 2 >= (known ? x.metres : 1000)) * 2;
-  const mid = { x: width / 2, y: height / 2 };
-  c.strokeStyle = colour("edge");
-  c.fillStyle = colour("dim");
-  c.font = `${0.7 * parseFloat(getComputedStyle(document.body).fontSize)}px sans-serif`;
-  c.textAlign = "center";
-  for (const part of [0.5, 1]) {
-    c.beginPath();
-    c.arc(mid.x, mid.y, half * part, 0, 7);
-    c.stroke();
-    c.fillText(distance(reach * part), mid.x + half * part, mid.y - 4);
-  }
-  c.fillText(tx("wind", 0), mid.x, mid.y - half - 3);
-  if (known) {
-    const r = (x.metres / reach) * half, a = (x.bearing * Math.PI) / 180;
-    const at = { x: mid.x + r * Math.sin(a), y: mid.y - r * Math.cos(a) };
-    c.strokeStyle = c.fillStyle = colour("red");
-    c.lineWidth = 3;
-    c.setLineDash([8, 8]);
-    c.beginPath();
-    c.moveTo(mid.x, mid.y);
-    c.lineTo(at.x, at.y);
-    c.stroke();
-    c.setLineDash([]);
-    c.beginPath();
-    c.arc(at.x, at.y, 11, 0, 7);
-    c.fill();
-    c.beginPath();
-    c.arc(at.x, at.y, 18, 0, 7);
-    c.stroke();
-    c.lineWidth = 1;
-  }
-  if (state.fix) { // the car, in the direction in which it drives
-    const a = ((state.fix.course ?? 0) * Math.PI) / 180;
-    c.save();
-    c.translate(mid.x, mid.y);
-    c.rotate(a);
-    c.fillStyle = state.fix.quality === "live" ? colour("green") : colour("dim");
-    c.beginPath();
-    if (state.fix.course === null) c.arc(0, 0, 9, 0, 7);
-    else for (const [px, py] of [[0, -16], [11, 13], [0, 7], [-11, 13]]) c.lineTo(px, py);
-    c.fill();
-    c.restore();
-  }
+// drawOver says plainly that there is nothing left to do there, why, and by whom.
+function drawOver(x) {
+  const refused = x.state === "withdrawn" && x.said.at(-1)?.answer === "refused";
+  const by = x.by === "centre" ? t("over.centre") : x.by;
+  $("over-what").textContent = refused ? t("over.refused") : x.state === "ended" ? (x.code ? t("over.ended_as", { code: tx("code", x.code) }) : t("over.ended")) : t("over.withdrawn");
+  $("over-who").textContent = [by && !refused ? t("over.by", { by }) : "", x.over ? clock(x.over) : ""].filter(Boolean).join(" · ");
 }
+$("put-away").addEventListener("click", () => post(`tasks/${selected}/put-away`).catch(complain));
 
 // Answers.
 
