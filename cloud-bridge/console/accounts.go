@@ -113,13 +113,13 @@ func viewToken(t *account.Token) *Token {
 func accountProblem(w http.ResponseWriter, err error) *Problem {
 	if slow, ok := errors.AsType[*account.ThrottledError](err); ok {
 		retryAfter(w, slow.Wait)
-		p := problemf(http.StatusTooManyRequests, "%v", slow)
+		p := problemf(http.StatusTooManyRequests, "%v", slow).coded(codeSlow)
 		p.Type = "urn:fengsui:problem:slow-down"
 		return p
 	}
 	if bad, ok := errors.AsType[*account.FieldError](err); ok {
 		p := badField(bad.Field, bad.Value, bad.Want)
-		p.Detail = shorten(bad.Error())
+		p.Detail, p.Code = shorten(bad.Error()), codeAccount+bad.Field
 		return p
 	}
 	switch {
@@ -131,14 +131,14 @@ func accountProblem(w http.ResponseWriter, err error) *Problem {
 		retryAfter(w, 2*time.Second)
 		return problemf(http.StatusServiceUnavailable, "%v", account.ErrBusy)
 	case errors.Is(err, account.ErrLastAdmin):
-		p := problemf(http.StatusConflict, "%v", account.ErrLastAdmin)
+		p := problemf(http.StatusConflict, "%v", account.ErrLastAdmin).coded(codeAdmin)
 		p.Type = "urn:fengsui:problem:last-admin"
 		return p
 	case errors.Is(err, account.ErrStale):
 		retryAfter(w, time.Second)
-		return problemf(http.StatusConflict, "%v: try again", account.ErrStale)
+		return problemf(http.StatusConflict, "%v: try again", account.ErrStale).coded(codeStale)
 	case errors.Is(err, account.ErrNotFound):
-		return problemf(http.StatusNotFound, "%v", err)
+		return problemf(http.StatusNotFound, "%v", err).coded(codeNotFound)
 	}
 	return nil
 }

@@ -112,11 +112,12 @@ func problemOf(err error) (p *Problem, ok bool) {
 		return p, true
 	}
 	if bad, ok := errors.AsType[*incident.FieldError](err); ok {
-		return badField(bad.Field, bad.Value, bad.Want), true
+		return badField(bad.Field, bad.Value, bad.Want).coded(bad.Code), true
 	}
 	if state, ok := errors.AsType[*incident.StateError](err); ok {
 		p := problemf(http.StatusConflict, "%v", state)
-		p.Type, p.State, p.By = "urn:fengsui:problem:state", string(state.State), state.By
+		p.Type, p.State, p.By, p.Step = "urn:fengsui:problem:state", string(state.State), state.By, state.Step
+		p.Code, p.Asked, p.Who = state.Code, state.Asked, state.Who
 		return p, true
 	}
 	if p := deskProblem(err); p != nil {
@@ -126,7 +127,7 @@ func problemOf(err error) (p *Problem, ok bool) {
 		return storageProblem(f, "not done"), true
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return problemf(http.StatusNotFound, "%s", shorten(err.Error())), true
+		return problemf(http.StatusNotFound, "%s", shorten(err.Error())).coded(codeNotFound), true
 	}
 	return nil, false
 }

@@ -399,7 +399,7 @@ func (c *Console) devicesIn(ctx context.Context, area string) ([]string, error) 
 		}
 	}
 	if len(out) == 0 {
-		return nil, badField("area", area, "an area with devices in it")
+		return nil, badField("area", area, "an area with devices in it").coded(codeNoArea)
 	}
 	return out, nil
 }

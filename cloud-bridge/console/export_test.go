@@ -19,3 +19,6 @@ func Rules() map[string]Rule {
 
 // Cell is a value as it stands in a table.
 func Cell(v any) string { return cell(v) }
+
+// ProblemCodes are the codes of problems.
+func ProblemCodes() []string { return problemCodes() }

@@ -160,13 +160,13 @@ func (c *Console) gate(w http.ResponseWriter, r *http.Request, pattern string) {
 		return
 	}
 	if !actor.Role.Covers(rule.least) {
-		p := problemf(http.StatusForbidden, "a %s may not do this: want a %s", actor.Role, rule.least)
+		p := problemf(http.StatusForbidden, "a %s may not do this: want a %s", actor.Role, rule.least).coded(codeRole)
 		p.Type, p.Field, p.Value, p.Want = "urn:fengsui:problem:role", "role", string(actor.Role), string(rule.least)
 		writeProblem(w, p)
 		return
 	}
 	if rule.whole && !actor.Scope.Whole() {
-		p := problemf(http.StatusForbidden, "this is of the whole district, and %s is bound to a part of it", actor.Name)
+		p := problemf(http.StatusForbidden, "this is of the whole district, and %s is bound to a part of it", actor.Name).coded(codeScope)
 		p.Type, p.Field, p.Want = "urn:fengsui:problem:scope", "scope", account.Everywhere
 		writeProblem(w, p)
 		return

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/fengsui/fengsui/cloud-bridge/account"
+	"github.com/fengsui/fengsui/cloud-bridge/console"
 	"github.com/fengsui/fengsui/cloud-bridge/grid"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/roster"
@@ -78,6 +79,17 @@ func valued() map[string][]string {
 	}
 	v["step.need"] = []string{"note", "reason"}
 	v["stats.plot"] = []string{"acknowledge", "dispatch", "arrive"}
+	v["refusal"] = console.ProblemCodes()
+	v["field"] = []string{"by", "unit", "note", "reason", "code"} // that a code names
+	v["by"] = []string{"centre", "drill_end", "officer"}
+	v["place_is"] = []string{wire.PositionGiven.String(), wire.PositionLearned.String(), wire.PositionHeld.String()}
+	v["overrun"] = []string{"acknowledge", "dispatch", "arrive"}
+	v["sounded"] = []string{"centre", "group"}
+	v["remark.file"] = []string{store.AttachmentWhole, store.AttachmentDamaged}
+	v["refused_reason"] = []string{"bad_topic", "unknown_device", "bad_signature", "bad_envelope", "bad_message", "topic_of_another_device_or_lane"}
+	for a := wire.AnswerShown; a <= wire.AnswerClosed; a++ {
+		v["answer"] = append(v["answer"], a.String())
+	}
 	v["sound_why"] = []string{"no_siren", "expired", "own_alarm", "sounded_before"} // open-ended, as faults
 	v["screen"] = []string{incident.ScreenDesk, incident.ScreenUnit, incident.ScreenDevice, incident.ScreenCommand, incident.ScreenCentre}
 	v["tier"] = []string{string(grid.Cell)}

@@ -159,7 +159,7 @@ func (c *Console) step(r *http.Request, w http.ResponseWriter, known []string, t
 	}
 	by := actorOf(r.Context()).Name
 	if sent, given := members["by"]; given && account.NameKey(sent) != account.NameKey(by) {
-		return nil, badField("by", sent, strconv.Quote(by)+", who is signed in, or no such member")
+		return nil, badField("by", sent, strconv.Quote(by)+", who is signed in, or no such member").coded(codeSigned)
 	}
 	if _, err := c.incident(r.Context(), id); err != nil {
 		return nil, err

@@ -81,7 +81,7 @@ func period(r *http.Request, back, ahead time.Duration, most time.Duration, know
 		return from, to, nil, err
 	}
 	if !from.Before(to) || to.Sub(from) > most {
-		return from, to, nil, badField("from", from.UTC().Format(time.RFC3339), fmt.Sprintf("a time before to, by at most %d days", int(most.Hours()/24)))
+		return from, to, nil, badField("from", from.UTC().Format(time.RFC3339), fmt.Sprintf("a time before to, by at most %d days", int(most.Hours()/24))).coded(codePeriod)
 	}
 	return from, to, v, nil
 }

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/cloud-bridge/store"
 )
 
 // maxBody bounds a request body, in bytes.
@@ -32,6 +33,47 @@ type Problem struct {
 	State  string `json:"state,omitempty"`
 	By     string `json:"by,omitempty"`    // of a 409: who has the incident in hand
 	Cause  string `json:"cause,omitempty"` // of a 503: one of store.Causes
+	// Code is one of problemCodes: a screen says in its own language what Detail says in
+	// English.
+	Code  string `json:"code,omitempty"`
+	Step  string `json:"step,omitempty"`  // of a 409: that was refused
+	Asked string `json:"asked,omitempty"` // with code "pending": the step that waits …
+	Who   string `json:"who,omitempty"`   // … and who asked for it
+}
+
+// Codes of refusals that are the console's own.
+const (
+	codeName     = "bad_name"
+	codeText     = "bad_text"
+	codeSigned   = "not_oneself"
+	codeNotFound = "not_found"
+	codeRole     = "role"
+	codeScope    = "scope"
+	codeSlow     = "slow"
+	codeAdmin    = "last_admin"
+	codeStale    = "stale"
+	codeNoArea   = "no_devices"
+	codePeriod   = "bad_period"
+	codeDocument = "document_" // and its name
+	codeAccount  = "account_"  // and its field
+)
+
+// problemCodes lists all codes of problems.
+func problemCodes() []string {
+	all := []string{codeName, codeText, codeSigned, codeNotFound, codeRole, codeScope, codeSlow, codeAdmin, codeStale, codeNoArea, codePeriod}
+	for _, name := range [...]string{"grid", "roster"} {
+		all = append(all, codeDocument+name)
+	}
+	for _, field := range [...]string{"name", "role", "scope", "label", "password", "old"} {
+		all = append(all, codeAccount+field)
+	}
+	return slices.Concat(all, incident.RefusalCodes(), store.SoundCodes(), store.GroupCodes())
+}
+
+// coded gives a problem its code.
+func (p *Problem) coded(code string) *Problem {
+	p.Code = code
+	return p
 }
 
 // Error is the detail, so that a Problem can travel as an error.
@@ -157,7 +199,7 @@ func nameOf(members map[string]string, field string) (string, error) {
 	want := fmt.Sprintf("1 to %d bytes of printable text on one line", incident.MaxName)
 	value := strings.TrimSpace(members[field])
 	if value == "" || len(value) > incident.MaxName || strings.ContainsFunc(value, func(c rune) bool { return !unicode.IsPrint(c) }) {
-		return "", badField(field, members[field], want)
+		return "", badField(field, members[field], want).coded(codeName)
 	}
 	return value, nil
 }
@@ -168,7 +210,7 @@ func noteOf(members map[string]string, field string) (string, error) {
 	value := strings.TrimSpace(members[field])
 	control := func(c rune) bool { return unicode.IsControl(c) && !strings.ContainsRune("\n\r\t", c) }
 	if len(value) > incident.MaxNote || strings.ContainsFunc(value, control) {
-		return "", badField(field, value, fmt.Sprintf("at most %d bytes of text without control characters", incident.MaxNote))
+		return "", badField(field, value, fmt.Sprintf("at most %d bytes of text without control characters", incident.MaxNote)).coded(codeText)
 	}
 	return value, nil
 }

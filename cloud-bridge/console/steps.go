@@ -29,7 +29,7 @@ func (c *Console) actor(r *http.Request) incident.Actor {
 func signs(r *http.Request, by string) error {
 	name := actorOf(r.Context()).Name
 	if by != "" && account.NameKey(by) != account.NameKey(name) {
-		return badField("by", by, strconv.Quote(name)+", who is signed in, or no such member")
+		return badField("by", by, strconv.Quote(name)+", who is signed in, or no such member").coded(codeSigned)
 	}
 	return nil
 }
@@ -37,15 +37,20 @@ func signs(r *http.Request, by string) error {
 // deskProblem is the problem that an error of a document, a group or a sound stands for,
 // or nil.
 func deskProblem(err error) *Problem {
-	for bad, field := range map[error]string{grid.ErrGrid: "grid", roster.ErrRoster: "roster", store.ErrGroup: "group"} {
+	for bad, field := range map[error]string{grid.ErrGrid: "grid", roster.ErrRoster: "roster"} {
 		if errors.Is(err, bad) {
-			p := problemf(http.StatusUnprocessableEntity, "%v", err)
+			p := problemf(http.StatusUnprocessableEntity, "%v", err).coded(codeDocument + field)
 			p.Type, p.Field = "urn:fengsui:problem:bad-field", field
 			return p
 		}
 	}
-	if errors.Is(err, store.ErrSound) {
-		p := problemf(http.StatusConflict, "%v", err)
+	if bad, ok := errors.AsType[*store.GroupError](err); ok {
+		p := problemf(http.StatusUnprocessableEntity, "%v", bad).coded(bad.Code)
+		p.Type, p.Field, p.Value, p.Want = "urn:fengsui:problem:bad-field", bad.Field, shorten(bad.Value), bad.Want
+		return p
+	}
+	if bad, ok := errors.AsType[*store.SoundError](err); ok {
+		p := problemf(http.StatusConflict, "%v", bad).coded(bad.Code)
 		p.Type = "urn:fengsui:problem:state"
 		return p
 	}

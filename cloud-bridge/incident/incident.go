@@ -50,7 +50,7 @@ func ParseState(s string) (State, error) {
 			return st, nil
 		}
 	}
-	return "", &FieldError{"state", s, "open, acknowledged, dispatched, en_route, on_scene, checked, suspended or closed"}
+	return "", &FieldError{Field: "state", Value: s, Want: "open, acknowledged, dispatched, en_route, on_scene, checked, suspended or closed"}
 }
 
 // Notice returns what the device's lamps are to say of the state. There is

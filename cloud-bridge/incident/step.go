@@ -27,6 +27,9 @@ type StateError struct {
 	Allowed []State
 	By      string // who has the incident in hand, or ""
 	Why     string // what else is in the way, where it is not the state
+	Code    string // … by one of the codes below; "": it is the state
+	Asked   string // with [RefusedPending]: the step that waits for a second person
+	Who     string // … who asked for it
 }
 
 // Error says all three.
@@ -48,8 +51,33 @@ func (e *StateError) Error() string {
 // Unwrap returns [ErrState].
 func (e *StateError) Unwrap() error { return ErrState }
 
-// A FieldError names the field, its value and what would be right.
-type FieldError struct{ Field, Value, Want string }
+// A FieldError names the field, its value and what would be right. Code is one
+// of the codes below, or "".
+type FieldError struct{ Field, Value, Want, Code string }
+
+// Codes of what is in the way of a step: a screen has words of its own for each.
+const (
+	RefusedChanged   = "changed"        // somebody else has changed it meanwhile
+	RefusedOwner     = "other_owner"    // it is in other hands than was believed
+	RefusedOwn       = "own_already"    // it is in one's own hands
+	RefusedPending   = "pending"        // something is asked, and not decided
+	RefusedNotAsked  = "not_asked"      // nothing is
+	RefusedMissing   = "missing"        // a text is
+	RefusedLong      = "too_long"       // a text is
+	RefusedCode      = "bad_code"       // of closing
+	RefusedSentTwice = "unit_sent"      // the unit is on it
+	RefusedNotSent   = "unit_not_sent"  // the unit is not
+	RefusedOneself   = "second_person"  // who asked may not approve
+	RefusedUnitState = "bad_unit_state" // no state that a desk sets
+)
+
+// RefusalCodes lists them.
+func RefusalCodes() []string {
+	return []string{
+		RefusedChanged, RefusedOwner, RefusedOwn, RefusedPending, RefusedNotAsked, RefusedMissing, RefusedLong, RefusedCode,
+		RefusedSentTwice, RefusedNotSent, RefusedOneself, RefusedUnitState,
+	}
+}
 
 // Error says all three.
 func (e *FieldError) Error() string {
@@ -105,7 +133,7 @@ func (i *Incident) Close(by string, code Code, note string, at time.Time) error 
 	}
 	err := errors.Join(text("by", by, MaxName, true), text("note", note, MaxNote, false))
 	if !slices.Contains(Codes(), code) {
-		err = errors.Join(err, &FieldError{"code", string(code), "real, false_alarm, test, drill, duplicate or unfounded"})
+		err = errors.Join(err, &FieldError{"code", string(code), "real, false_alarm, test, drill, duplicate or unfounded", RefusedCode})
 	}
 	if err != nil {
 		return err
@@ -235,9 +263,9 @@ func text(field, s string, limit int, required bool) error {
 	}
 	switch {
 	case required && strings.TrimSpace(s) == "", !utf8.ValidString(s):
-		return &FieldError{field, s, want}
+		return &FieldError{field, s, want, RefusedMissing}
 	case len(s) > limit:
-		return &FieldError{field, s[:limit] + "…", want}
+		return &FieldError{field, s[:limit] + "…", want, RefusedLong}
 	}
 	return nil
 }

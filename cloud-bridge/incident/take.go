@@ -66,7 +66,7 @@ func Steps() []string {
 // nothing has changed.
 func (i *Incident) Take(s Step, by Actor, at time.Time) error {
 	if s.Rev != 0 && s.Rev != i.Rev {
-		return &StateError{Step: s.Name, State: i.State, By: i.Owner, Why: "somebody else has changed it meanwhile"}
+		return &StateError{Step: s.Name, State: i.State, By: i.Owner, Why: "somebody else has changed it meanwhile", Code: RefusedChanged}
 	}
 	begun := len(i.Timeline)
 	if err := i.take(s, by.Name, at); err != nil {
@@ -107,7 +107,7 @@ func (i *Incident) take(s Step, by string, at time.Time) error {
 	case StepResume:
 		return i.resume(by, s.Note, at)
 	}
-	return &FieldError{"step", s.Name, strings.Join(Steps(), ", ")}
+	return &FieldError{Field: "step", Value: s.Name, Want: strings.Join(Steps(), ", ")}
 }
 
 // inHand are the states in which somebody has the incident.
@@ -128,9 +128,9 @@ func (i *Incident) takeOver(by, from string, at time.Time) error {
 	}
 	switch {
 	case from != i.Owner:
-		return &StateError{Step: StepTakeOver, State: i.State, By: i.Owner, Why: "it is in the hands of " + quoted(i.Owner) + ", not of " + quoted(from)}
+		return &StateError{Step: StepTakeOver, State: i.State, By: i.Owner, Why: "it is in the hands of " + quoted(i.Owner) + ", not of " + quoted(from), Code: RefusedOwner}
 	case by == i.Owner:
-		return &StateError{Step: StepTakeOver, State: i.State, By: i.Owner, Why: "it is in the hands of " + quoted(i.Owner) + " already"}
+		return &StateError{Step: StepTakeOver, State: i.State, By: i.Owner, Why: "it is in the hands of " + quoted(i.Owner) + " already", Code: RefusedOwn}
 	}
 	i.Owner = by
 	i.log(at, WhatTakenOver, by, "from "+from)
@@ -146,7 +146,7 @@ func (i *Incident) addUnit(by, unit, device string, at time.Time) error {
 		return err
 	}
 	if slices.ContainsFunc(i.Units, func(u Unit) bool { return u.Live() && u.Name == unit }) {
-		return &FieldError{"unit", unit, "a unit that was not sent to it already"}
+		return &FieldError{"unit", unit, "a unit that was not sent to it already", RefusedSentTwice}
 	}
 	i.sent(Unit{Name: unit, Device: device, By: by, At: at})
 	i.Help = nil
@@ -170,7 +170,7 @@ func (i *Incident) progress(s Step, by string, at time.Time) error {
 	}
 	u := i.unit(func(u *Unit) bool { return u.Live() && (s.Unit == "" || u.Name == s.Unit) })
 	if u == nil {
-		return &FieldError{"unit", s.Unit, "a unit that was sent to it"}
+		return &FieldError{"unit", s.Unit, "a unit that was sent to it", RefusedNotSent}
 	}
 	to := map[string]UnitState{StepEnRoute: UnitEnRoute, StepOnScene: UnitOnScene, StepChecked: UnitChecked}[s.Name]
 	u.reach(to, at)
@@ -207,7 +207,10 @@ func (i *Incident) Ask(what, by, reason string, at time.Time) error {
 		return err
 	}
 	if r := i.Request; r != nil {
-		return &StateError{Step: what, State: i.State, By: i.Owner, Why: quoted(r.By) + " has asked to " + r.What + " it, and that is not decided yet"}
+		return &StateError{
+			Step: what, State: i.State, By: i.Owner, Why: quoted(r.By) + " has asked to " + r.What + " it, and that is not decided yet",
+			Code: RefusedPending, Asked: r.What, Who: r.By,
+		}
 	}
 	i.Request = &Request{what, by, reason, at}
 	i.log(at, WhatAsked, by, what+": "+reason)
@@ -221,7 +224,7 @@ func (i *Incident) Approve(by string, at time.Time) error {
 		return err
 	}
 	if strings.EqualFold(strings.TrimSpace(by), strings.TrimSpace(r.By)) {
-		return &FieldError{"by", by, "another person than who asked"}
+		return &FieldError{"by", by, "another person than who asked", RefusedOneself}
 	}
 	i.Request = nil
 	i.log(at, WhatApproved, by, r.What+", which "+r.By+" asked: "+r.Reason)
@@ -256,7 +259,7 @@ func (i *Incident) Deny(by, reason string, at time.Time) error {
 
 func (i *Incident) pending(step, by string) (*Request, error) {
 	if i.Request == nil {
-		return nil, &StateError{Step: step, State: i.State, By: i.Owner, Why: "nothing is asked"}
+		return nil, &StateError{Step: step, State: i.State, By: i.Owner, Why: "nothing is asked", Code: RefusedNotAsked}
 	}
 	return i.Request, text("by", by, MaxName, true)
 }

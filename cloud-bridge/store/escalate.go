@@ -116,7 +116,7 @@ func (s *Store) Units(ctx context.Context) ([]UnitRow, error) {
 // *[incident.FieldError].
 func (s *Store) SetUnit(ctx context.Context, by incident.Actor, device string, state units.State, reason string) error {
 	if !slices.Contains(units.Settable(), state) {
-		return &incident.FieldError{Field: "state", Value: string(state), Want: "available, busy, off_duty, out_of_service, or nothing"}
+		return &incident.FieldError{Field: "state", Value: string(state), Want: "available, busy, off_duty, out_of_service, or nothing", Code: incident.RefusedUnitState}
 	}
 	return s.update(ctx, func(t *tx) error {
 		d, err := t.device(device)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,22 @@ type Group struct {
 	Devices   []string      // of one group at most
 }
 
+// A GroupError names the field of a group, its value and what would be right.
+type GroupError struct{ Group, Field, Value, Want, Code string }
+
+// GroupCodes lists the codes of a [GroupError].
+func GroupCodes() []string {
+	return []string{"group_id", "group_name", "group_sounds", "group_size", "group_twice", "group_not_box", "group_other"}
+}
+
+// Error says it in words.
+func (e *GroupError) Error() string {
+	return fmt.Sprintf("%v: group %q: %s %q: want %s", ErrGroup, e.Group, e.Field, e.Value, e.Want)
+}
+
+// Unwrap returns [ErrGroup].
+func (e *GroupError) Unwrap() error { return ErrGroup }
+
 // Limits of a group.
 const (
 	MaxGroup   = 50 // devices
@@ -36,22 +53,22 @@ const (
 
 // Validate checks every field. The error wraps [ErrGroup].
 func (g *Group) Validate() error {
-	bad := func(field string, value any, want string) error {
-		return fmt.Errorf("%w: group %q: %s %v: want %s", ErrGroup, clip(g.ID, 80), field, value, want)
+	bad := func(field, value, want, code string) error {
+		return &GroupError{clip(g.ID, 80), field, value, want, code}
 	}
 	switch {
 	case wire.ValidDevice(g.ID) != nil:
-		return bad("id", fmt.Sprintf("%q", clip(g.ID, 80)), "1 to 32 of a-z, 0-9 and '-', not beginning with '-'")
+		return bad("id", clip(g.ID, 80), "1 to 32 of a-z, 0-9 and '-', not beginning with '-'", "group_id")
 	case strings.TrimSpace(g.Name) == "" || !oneLine(g.Name):
-		return bad("name", fmt.Sprintf("%q", clip(g.Name, 80)), "1 to 64 bytes of UTF-8 on one line")
+		return bad("name", clip(g.Name, 80), "1 to 64 bytes of UTF-8 on one line", "group_name")
 	case g.Sounds < LeastSound || g.Sounds > MostSound:
-		return bad("sounds", g.Sounds, "10s to 30m")
+		return bad("sounds", g.Sounds.String(), "10s to 30m", "group_sounds")
 	case len(g.Devices) < 2 || len(g.Devices) > MaxGroup:
-		return bad("devices", len(g.Devices), "2 to 50 boxes")
+		return bad("devices", strconv.Itoa(len(g.Devices)), "2 to 50 boxes", "group_size")
 	}
 	for i, d := range g.Devices {
 		if slices.Contains(g.Devices[:i], d) {
-			return bad("devices", fmt.Sprintf("%q", d), "each once")
+			return bad("devices", d, "each once", "group_twice")
 		}
 	}
 	return nil
@@ -78,12 +95,12 @@ func (s *Store) PutGroup(ctx context.Context, by incident.Actor, g Group) error 
 				return err
 			}
 			if d.kind != AlarmBox {
-				return fmt.Errorf("%w: group %q: devices %q: want alarm boxes", ErrGroup, g.ID, id)
+				return &GroupError{g.ID, "devices", id, "alarm boxes", "group_not_box"}
 			}
 			var other string
 			if found, err := t.row(`SELECT group_id FROM members WHERE device = ?`, []any{d.num}, []any{&other}); err != nil || found {
 				if err == nil {
-					err = fmt.Errorf("%w: group %q: devices %q: it is in group %q: want one of no other group", ErrGroup, g.ID, id, other)
+					err = &GroupError{g.ID, "devices", id, "one of no other group: it is in " + strconv.Quote(other), "group_other"}
 				}
 				return err
 			}
@@ -210,9 +227,34 @@ func (t *tx) soundOff(r *record) error {
 	return t.exec(`UPDATE sounds SET rev = rev + 1, on_ = 0, until = 0 WHERE incident = ? AND on_`, r.ID)
 }
 
-// ErrSound means that the boxes of a group cannot be let sound; the error says
-// why.
+// ErrSound means that the boxes of a group cannot be let sound; the error is a
+// *[SoundError].
 var ErrSound = errors.New("the others cannot sound for it")
+
+// A SoundError says why the boxes of a group cannot be let sound.
+type SoundError struct {
+	Code     string // "sound_closed", "sound_silent" or "sound_no_group"
+	Incident int64
+	Device   string
+}
+
+// SoundCodes lists the codes of a [SoundError].
+func SoundCodes() []string { return []string{"sound_closed", "sound_silent", "sound_no_group"} }
+
+// Error says it in words.
+func (e *SoundError) Error() string {
+	why := fmt.Sprintf("device %s is in no group", e.Device)
+	switch e.Code {
+	case "sound_closed":
+		why = fmt.Sprintf("incident %d is closed", e.Incident)
+	case "sound_silent":
+		why = fmt.Sprintf("incident %d is silent, or nobody pressed a button", e.Incident)
+	}
+	return ErrSound.Error() + ": " + why
+}
+
+// Unwrap returns [ErrSound].
+func (e *SoundError) Unwrap() error { return ErrSound }
 
 // Sound has the other boxes of an incident's group sound, or stop. The error
 // wraps [ErrNotFound] or [ErrSound].
@@ -235,11 +277,11 @@ func (s *Store) Sound(ctx context.Context, id int64, by incident.Actor, on bool)
 		case err != nil:
 			return err
 		case r.State == incident.Closed:
-			return fmt.Errorf("%w: incident %d is closed", ErrSound, id)
+			return &SoundError{"sound_closed", id, r.Device}
 		case !r.maySound():
-			return fmt.Errorf("%w: incident %d is silent, or nobody pressed a button", ErrSound, id)
+			return &SoundError{"sound_silent", id, r.Device}
 		case !found:
-			return fmt.Errorf("%w: device %s is in no group", ErrSound, r.Device)
+			return &SoundError{"sound_no_group", id, r.Device}
 		}
 		return t.soundOn(r, by, g, others)
 	})

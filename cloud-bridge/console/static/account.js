@@ -2,14 +2,16 @@
 
 import { Refusal, get, post } from "./api.js";
 import { $, h } from "./dom.js";
+import { refusal } from "./refusal.js";
 import { boot, clock, setCentreClock, t, tx } from "./text.js";
+import { browser } from "./timeline.js";
 
 const me = boot.me;
 
 function fault(error) {
   const line = $("fault");
   line.hidden = !error;
-  line.textContent = !error ? "" : error.status === 0 ? t("error.unreachable") : t("error.refused", { status: error.status, detail: error.message });
+  line.textContent = !error ? "" : refusal(error);
   if (error) line.scrollIntoView({ block: "nearest" });
 }
 
@@ -44,7 +46,7 @@ const scope = (text) => (text === "*" ? t("accounts.everywhere") : text.split(",
 
 function drawSessions(list) {
   $("sessions").replaceChildren(...list.map((s) => h("tr", {},
-    h("td", {}, h("div", {}, s.address, s.this ? h("b", {}, " · " + t("sessions.this")) : null), h("div", { class: "agent", title: s.agent }, s.agent)),
+    h("td", {}, h("div", {}, s.address, s.this ? h("b", {}, " · " + t("sessions.this")) : null), h("div", { class: "agent", title: s.agent }, browser(s.agent))),
     h("td", {}, time(s.made_at)), h("td", {}, time(s.seen_at)), h("td", {}, time(s.ends_at)),
     h("td", { class: "do" }, s.this ? null : button(t("sessions.end"), () => act(`/sessions/${s.id}/end`, {}))))));
 }

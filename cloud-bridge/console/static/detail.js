@@ -5,12 +5,15 @@ import { $, h, keyed } from "./dom.js";
 import { devices, found, incidents, mark, pressKnown, roughly, putIncident, sensed, since } from "./model.js";
 import { networks } from "./networks.js";
 import { age, badges, name, where } from "./queue.js";
+import { refusal } from "./refusal.js";
 import * as steps from "./steps.js";
-import { areaName, boot, clock, distance, span, t, ticking, tx, within } from "./text.js";
+import { areaName, boot, clock, distance, moment, now, span, t, ticking, tx, within } from "./text.js";
+import { calm, entry } from "./timeline.js";
 
 const forms = { dispatch: $("form-dispatch"), close: $("form-close") };
 let shown = null; // the incident's id
 let busy = false; // an action is on its way
+let faultMark = ""; // what the incident was when the last action was refused
 
 // acts says whether who is signed in may take an incident's steps; the centre judges it anew.
 const acts = ["dispatcher", "supervisor", "admin"].includes(boot.me.role);
@@ -31,6 +34,7 @@ export function setUp(changed) {
       if (!(e instanceof Refusal)) throw e;
       fault(e);
       if (e.status === 409) await refresh(id);
+      faultMark = mark(incidents.get(id));
       return false;
     } finally {
       busy = false;
@@ -88,11 +92,7 @@ export const unfinished = () => steps.unfinished() || Object.values(forms).some(
 function fault(error, plain = false) {
   const line = $("act-error");
   line.hidden = !error;
-  line.textContent = !error ? "" : plain ? error.message
-    : error.status === 0 ? t("error.unreachable")
-    : error.problem.cause ? t("error.storage", { cause: tx("storage", error.problem.cause) })
-    : error.status === 409 ? error.problem.by ? t("error.taken", { state: tx("state", error.problem.state ?? ""), by: error.problem.by }) : t("error.conflict", { state: tx("state", error.problem.state ?? "") })
-    : t("error.refused", { status: error.status, detail: error.message });
+  line.textContent = !error ? "" : plain ? error.message : refusal(error);
 }
 
 // press does what a click on one of the three buttons does, for the keyboard.
@@ -165,6 +165,10 @@ export function draw(id) {
     asked = mark(i);
     refresh(id);
   }
+  if (faultMark && faultMark !== mark(i)) { // what was said then is old now
+    faultMark = "";
+    fault(null);
+  }
   $("detail-title").textContent = name(i);
   $("detail-age").replaceChildren(age(i));
   $("detail-badges").replaceChildren(h("span", { class: "badge state " + i.state }, tx("state", i.state)), ...badges(i));
@@ -184,11 +188,13 @@ function drawSteps(i) {
   const step = (state, done, who) =>
     h("li", { class: done ? "done" : "", "aria-current": i.state === state ? "step" : null },
       h("b", {}, tx("state", state)), h("span", {}, ...(done ? [h("bdi", {}, who), " ", h("time", {}, clock(done))] : ["–"])));
+  // Units that were sent and taken back are no less sent.
+  const sent = i.dispatched ?? (["on_scene", "checked", "closed"].includes(i.state) ? i.units?.[0] : null);
   const unit = (p) => p && (devices.get(p.unit)?.name || p.unit);
   $("detail-steps").replaceChildren(
     step("open", i.received_at, ""),
     step("acknowledged", i.acknowledged?.at, i.acknowledged?.by),
-    step("dispatched", i.dispatched?.at, unit(i.dispatched)),
+    step("dispatched", sent?.at, unit(sent)),
     step("on_scene", i.on_scene?.at, unit(i.on_scene)),
     step("checked", i.checked?.at, unit(i.checked)),
     step("closed", i.closed?.at, i.closed && tx("code", i.closed.code)),
@@ -239,40 +245,9 @@ function drawFacts(i) {
 
 function drawTimeline(id) {
   const i = incidents.get(id);
-  $("detail-timeline").replaceChildren(...(timeline.id === id ? timeline.steps : []).map((step) =>
-    h("li", {}, h("time", { class: "num" }, clock(step.given_at ?? step.at)),
-      h("span", {}, h("b", {}, step.what === "opened" && step.by === "centre" ? t("what.found") : tx("what", step.what)), step.by && step.by !== i.device ? h("bdi", {}, person(step.by)) : null,
-        step.detail ? h("span", { class: "dim", dir: "auto" }, remark(step)) : null,
-        // What a unit said without a link came later than it was given; it stands where it was given.
-        step.given_at && Date.parse(step.at) - Date.parse(step.given_at) > 5000 ? h("span", { class: "doubt" }, t("timeline.came", { at: clock(step.at) })) : null,
-        step.where && !["opened", "pressed"].includes(step.what) ? h("span", { class: "dim from" }, t("timeline.from", { screen: tx("screen", step.screen), where: step.where })) : null))));
+  $("detail-timeline").replaceChildren(...calm(timeline.id === id ? timeline.steps : []).map((step) => entry(i, step)));
 }
 
-const person = (by) => (by === "centre" ? t("by.centre") : by === "drill_end" ? t("by.drill_end") : by);
-
-// remark puts the centre's few words of detail into the page's language; the rest is
-// what somebody wrote.
-function remark(step) {
-  switch (step.what) {
-    case "opened": return opened(step.detail);
-    case "pressed": case "texted": case "followed": return t("what.press_number", { n: step.detail.replace(/^press /, "") });
-    case "shown": return tx("state", step.detail);
-    case "dispatched": case "unit_added": return devices.get(step.detail)?.name || step.detail;
-    case "closed": return step.detail.replace(/^[a-z_]+/, (code) => tx("code", code));
-    default: return step.detail;
-  }
-}
-
-// opened says what was asked for or found: "panic", "district_link_lost: 5 of 9 …".
-function opened(detail) {
-  const [kind, rest] = detail.split(/: (.*)/, 2);
-  const many = /^(\d+) of (\d+) devices/.exec(rest ?? "");
-  const twins = [...(rest ?? "").matchAll(/([0-9a-f]{16}) \(boot (\d+)\)/g)].map(([, stream, boot]) => t("fact.twin_one", { stream, boot }));
-  const said = many ? t("fact.of", { silent: many[1], of: many[2] })
-    : twins.length ? t("fact.twin", { streams: twins.join(t("list.comma")) })
-    : rest === "the broker cannot be reached" ? t("fact.broker") : rest;
-  return tx("kind", kind) + (said ? ` – ${said}` : "");
-}
 
 // drawUnits lists the units as the centre ranks them: those whose place is known by
 // distance; then those whose place is old, and it is never made to look near; then those
@@ -317,4 +292,11 @@ let listless = true; // the form was opened, and the list is not there yet
 export function tick() {
   const i = incidents.get(shown);
   if (i && !forms.dispatch.hidden) drawUnits(i);
+  drawPrinted();
 }
+
+// drawPrinted says on paper when it was printed, and by whom.
+function drawPrinted() {
+  $("printed").textContent = t("print.by", { at: moment(now()), zone: boot.zone, name: boot.me.name, role: tx("role", boot.me.role) });
+}
+addEventListener("beforeprint", drawPrinted);

@@ -111,5 +111,5 @@ export function drawRefused(refused) {
   $("refused-total").textContent = refused.total;
   $("refused-total").className = "num " + (refused.total ? "bad" : "dim");
   $("refused-rows").replaceChildren(...refused.recent.slice(0, 50).map((r) =>
-    h("tr", {}, h("td", { class: "num" }, clock(r.at)), h("td", {}, h("code", {}, r.topic)), h("td", { dir: "auto" }, r.reason, h("span", { class: "dim" }, r.detail && r.detail !== r.reason ? " – " + r.detail : "")), h("td", { class: "num" }, String(r.size)))));
+    h("tr", {}, h("td", { class: "num" }, clock(r.at)), h("td", {}, h("code", {}, r.topic)), h("td", { dir: "auto" }, tx("refused_reason", r.reason.replaceAll(" ", "_")), h("span", { class: "dim" }, r.detail && r.detail !== r.reason ? " – " + r.detail : "")), h("td", { class: "num" }, String(r.size)))));
 }

@@ -2,7 +2,8 @@
 
 import { Refusal, get, remove, post, put } from "./api.js";
 import { $, h, typing } from "./dom.js";
-import { areas, boot, clock, span, t, tx } from "./text.js";
+import { refusal } from "./refusal.js";
+import { areas, boot, clock, minute, span, t, tx } from "./text.js";
 
 // Who takes units out of service, and who plans; the centre judges it anew.
 const acts = ["dispatcher", "supervisor", "admin"].includes(boot.me.role);
@@ -13,7 +14,7 @@ function fault(e) {
   $("done").hidden = true;
   $("fault").hidden = !e;
   if (!e) return;
-  $("fault").textContent = e.status === 0 ? t("error.unreachable") : t("error.refused", { status: e.status, detail: e.message });
+  $("fault").textContent = refusal(e);
   $("fault").scrollIntoView({ block: "nearest" });
 }
 
@@ -78,13 +79,13 @@ function outForm(u) {
 function drawShifts(list) {
   $("shifts").replaceChildren(...list.map((d) => h("tr", {},
     h("th", { scope: "row" }, name(d.name || d.who), " ", h("code", {}, d.who)), h("td", {}, name(d.unit || areas.get(d.area)?.name || "–")),
-    h("td", {}, clock(d.from)), h("td", {}, clock(d.to)), h("td", { class: d.signed_on ? "" : "doubt" }, d.signed_on || t("duty.not_signed_on")))));
+    h("td", { class: "num" }, minute(d.from)), h("td", { class: "num" }, minute(d.to)), h("td", { class: d.signed_on ? "" : "doubt" }, d.signed_on || t("duty.not_signed_on")))));
 }
 
 function drawVisits(list) {
   $("visits").replaceChildren(...list.sort((a, b) => Date.parse(b.due) - Date.parse(a.due)).map((v) => h("tr", {},
-    h("th", { scope: "row" }, name(v.name || v.round)), h("td", {}, h("code", {}, v.point)), h("td", {}, clock(v.due), "–", clock(v.until)),
-    h("td", { class: v.state === "missed" ? "bad" : v.state === "late" ? "doubt" : "" }, tx("visit", v.state), v.at ? " " + clock(v.at) : ""), h("td", {}, name(v.by || v.who.join(t("list.comma")))))));
+    h("th", { scope: "row" }, name(v.name || v.round)), h("td", {}, h("code", {}, v.point)), h("td", { class: "num" }, minute(v.due), "–", minute(v.until)),
+    h("td", { class: v.state === "missed" ? "bad" : v.state === "late" ? "doubt" : "" }, tx("visit", v.state), v.at ? " " + minute(v.at) : ""), h("td", {}, name(v.by || v.who.join(t("list.comma")))))));
 }
 
 function drawDrills(list) {

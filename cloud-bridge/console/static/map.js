@@ -291,7 +291,8 @@ function drawGraticule() {
   const ink = colour.lineText;
   for (let n = Math.ceil(west / step); n * step <= east; n++) {
     lines.push(line([n * step, south], [n * step, north]));
-    words.push(point({ lon: n * step, lat: bounds.getSouth() }, { ink, label: degrees(n * step, digits, "E", "W") }));
+    // Half a word at the edge says nothing.
+    if (n * step >= bounds.getWest() && n * step <= bounds.getEast() - 0.08 * wide) words.push(point({ lon: n * step, lat: bounds.getSouth() }, { ink, label: degrees(n * step, digits, "E", "W") }));
   }
   for (let n = Math.ceil(south / step); n * step <= north; n++) {
     lines.push(line([west, n * step], [east, n * step]));

@@ -3,6 +3,7 @@
 
 import { Refusal, get } from "./api.js";
 import { $, h } from "./dom.js";
+import { refusal } from "./refusal.js";
 import { boot, span, t, tx } from "./text.js";
 
 const form = $("period");
@@ -43,7 +44,7 @@ async function load() {
   } catch (e) {
     if (!(e instanceof Refusal)) throw e;
     $("fault").hidden = false;
-    $("fault").textContent = e.status === 0 ? t("error.unreachable") : t("error.refused", { status: e.status, detail: e.message });
+    $("fault").textContent = refusal(e);
   }
 }
 
@@ -73,7 +74,7 @@ function draw(s) {
 const num = (text) => Object.assign(h("span", { class: "num" }, String(text)), { number: true });
 
 function wide(heads, rows) {
-  return h("div", { class: "wide" }, h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((k, n) => h("th", { scope: "col", class: rows[0]?.[n]?.number ? "num" : null }, k)))),
+  return h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": heads[0] }, h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((k, n) => h("th", { scope: "col", class: rows[0]?.[n]?.number ? "num" : null }, k)))),
     h("tbody", {}, ...rows.map((cells) => h("tr", {}, ...cells.map((c) => h("td", { class: c.number ? "num" : null }, c)))))));
 }
 

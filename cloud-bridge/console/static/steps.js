@@ -4,11 +4,13 @@
 
 import { Refusal, get } from "./api.js";
 import { $, h, keyed } from "./dom.js";
-import { incidents } from "./model.js";
+import { devices, incidents } from "./model.js";
+import { refusal } from "./refusal.js";
 import { boot, clock, t, tx } from "./text.js";
 
 const hand = ["acknowledged", "dispatched", "en_route", "on_scene", "checked", "suspended"];
 const sent = ["dispatched", "en_route", "on_scene", "checked"];
+let sounding = null; // the incident for which others were asked to sound, and have not stopped
 const pressed = (i) => !!i.alarm && i.state !== "closed";
 
 // Of each step: the states that it can be taken in, the fields of its form, its key.
@@ -24,7 +26,7 @@ const steps = {
   return: { in: sent, fields: ["reason"], need: "reason" },
   cancel: { in: ["open", ...hand], fields: ["reason"], need: "reason" },
   sound: { in: ["open", ...hand], when: pressed, key: "g" },
-  hush: { in: ["open", ...hand], when: pressed },
+  hush: { in: ["open", ...hand], when: (i) => pressed(i) && sounding === i.id },
 };
 
 export const names = Object.keys(steps);
@@ -116,7 +118,7 @@ export function fold(name) {
   $("step-why").textContent = ["cancel", "suspend", "return"].includes(name) ? t("step.second_person") : "";
   $("step-words").hidden = !s.fields.includes("note") && !s.fields.includes("reason");
   $("step-words-label").textContent = s.fields.includes("reason") ? t("step.reason") : t("step.note_label");
-  $("step-send").textContent = tx("step", name);
+  $("step-send").textContent = ["cancel", "suspend", "return"].includes(name) ? t("request.send") : tx("step", name);
   drawUnits(i);
   form.querySelector("input:not([disabled]), textarea")?.focus();
 }
@@ -135,7 +137,7 @@ async function drawUnits(i) {
       list = [...choice.near, ...choice.stale].filter((u) => !i.units.some((x) => x.device === u.device && !["refused", "withdrawn"].includes(x.state))).map((u) => [u.device, u.name || u.device]);
     } catch (e) {
       if (!(e instanceof Refusal)) throw e;
-      return fault(e.message);
+      return fault(refusal(e));
     }
   }
   if (!open) return;
@@ -165,9 +167,12 @@ export function draw(i, busy) {
   $("request").hidden = !r;
   if (r) {
     $("request-text").replaceChildren(h("b", {}, t("request.asked", { by: r.by, what: tx("step", r.what) })), " ", h("span", { dir: "auto" }, r.reason), " ", h("time", { class: "dim" }, clock(r.at)));
-    $("do-approve").disabled = busy || !approves;
+    const own = r.by === boot.me.name; // nobody approves what they asked themselves
+    $("do-approve").disabled = busy || !approves || own;
     $("do-deny").disabled = busy || !acts;
-    $("do-approve").title = approves ? "" : t("request.supervisor");
+    $("do-deny").textContent = own ? t("request.take_back") : t("request.deny");
+    $("do-approve").title = own ? t("step.second_person") : approves ? "" : t("request.supervisor");
+    $("request-who").hidden = !own;
   }
   $("help-call").hidden = !i.help;
   if (i.help) $("help-call").textContent = t("help.call", { unit: i.help.unit, by: i.help.by, at: clock(i.help.at) });
@@ -185,14 +190,19 @@ export async function extras(i, mark) {
   try {
     const [sounds, files] = await Promise.all([get(`/incidents/${i.id}/sounds`), get(`/incidents/${i.id}/attachments`)]);
     if (extrasOf !== mark) return;
+    const on = sounds.sounds.some((s) => s.on);
+    if (on !== (sounding === i.id)) {
+      sounding = on ? i.id : null;
+      draw(i, false);
+    }
     $("sounds").hidden = !sounds.sounds.length;
     $("sounds-rows").replaceChildren(...sounds.sounds.map((s) => h("li", {}, h("b", {}, h("bdi", {}, s.name || s.device)),
       h("span", { class: s.sounded_at ? "" : s.why ? "doubt" : "dim" },
         s.why ? t("sound.cannot", { why: tx("sound_why", s.why) }) : s.stopped_at ? t("sound.stopped", { at: clock(s.stopped_at) }) : s.sounded_at ? t("sound.since", { at: clock(s.sounded_at) }) : t("sound.asked", { at: clock(s.asked_at) })))));
     $("files").hidden = !files.attachments.length;
     $("files-rows").replaceChildren(...files.attachments.map((f) => h("li", {},
-      f.state === "whole" ? h("a", { href: `/api/v1/attachments/${f.id}`, download: `${f.id}.jpg` }, h("img", { src: `/api/v1/attachments/${f.id}`, alt: t("file.photo", { device: f.device }), loading: "lazy" })) : h("span", { class: "doubt" }, t("file.part", { n: f.parts, of: f.count })),
-      h("span", { class: "dim" }, h("bdi", {}, f.device), " ", clock(f.at), " ", h("code", {}, f.sha256.slice(0, 12))))));
+      f.state === "whole" ? h("a", { href: `/api/v1/attachments/${f.id}`, download: `${f.id}.jpg` }, h("img", { src: `/api/v1/attachments/${f.id}`, alt: t("file.photo", { device: devices.get(f.device)?.name || f.device }), loading: "lazy" })) : h("span", { class: "doubt" }, t("file.part", { n: f.parts, of: f.count })),
+      h("span", { class: "dim" }, h("bdi", {}, devices.get(f.device)?.name || f.device), " ", h("time", { title: "SHA-256 " + f.sha256 }, clock(f.at))))));
   } catch (e) {
     if (!(e instanceof Refusal)) throw e;
     extrasOf = ""; // the next change asks again

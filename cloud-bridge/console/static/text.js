@@ -17,8 +17,9 @@ export function t(key, values = {}) {
 
 // tx is the message of a value that a device or the centre named; a value without a
 // message shows itself.
-export function tx(prefix, value) {
-  return boot.messages[prefix + "." + value] ?? String(value);
+export function tx(prefix, value, values = {}) {
+  const key = prefix + "." + value;
+  return boot.messages[key] === undefined ? String(value) : t(key, values);
 }
 
 // The centre's clock, carried on by this machine's steady one: the desk's wall clock may
@@ -66,6 +67,14 @@ export function clock(at) {
   const year = (d) => yearFormat.formatToParts(d).find((p) => p.type === "year").value;
   return `${year(date) === year(today) ? dayFormat.format(date) : full} ${time}`;
 }
+
+const wholeFormat = new Intl.DateTimeFormat(boot.lang, { timeZone: boot.zone, year: "numeric", month: "long", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+// moment is a date and time in full, as on paper.
+export const moment = (at) => wholeFormat.format(new Date(at));
+
+// minute is clock without its seconds, for what is planned.
+export const minute = (at) => clock(at).replace(/:\d\d$/, "");
 
 // areas are the grid's, by id; the page has them once it is fetched.
 export const areas = new Map();
