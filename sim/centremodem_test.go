@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -98,4 +99,98 @@ func TestCentreModem(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// The centre's modem gets its PIN at each of its restarts, a wrong one once, and
+// what keeps it from its work is in the metrics.
+func TestCentreModemPIN(t *testing.T) {
+	const cardA, cardB = "89860012345678901234", "89860012345678905678"
+	for name, c := range map[string]struct {
+		card, real string // of the SIM
+		pin        string
+		counts     bool
+		tried      int // wrong PINs before
+		faults     modemtest.Faults
+		then       func(emu *modemtest.Modem, unplug func())
+		state      sms.ModemState
+		given      int // PINs
+		later      int // … and after a restart of the centre
+	}{
+		"no PIN":                  {state: sms.ModemReady},
+		"right":                   {real: "4321", pin: "4321", state: sms.ModemReady, given: 1, later: 2},
+		"right, and slow":         {real: "4321", pin: "4321", faults: modemtest.Faults{SlowPIN: 15 * time.Second}, state: sms.ModemReady, given: 1, later: 2},
+		"right, its answer lost":  {real: "4321", pin: "4321", faults: modemtest.Faults{SlowPIN: 22 * time.Second}, state: sms.ModemReady, given: 1, later: 2},
+		"none given":              {card: cardA, real: "4321", state: sms.ModemPIN},
+		"wrong":                   {card: cardA, real: "4321", pin: "1111", state: sms.ModemPIN, given: 1, later: 1},
+		"wrong, no number":        {real: "4321", pin: "1111", state: sms.ModemPIN, given: 1, later: 1},
+		"one try left":            {card: cardA, real: "4321", pin: "4321", counts: true, tried: 2, state: sms.ModemPIN},
+		"the last, untold":        {card: cardA, real: "4321", pin: "1111", tried: 2, state: sms.ModemPUK, given: 1, later: 1},
+		"no SIM":                  {faults: modemtest.Faults{SIM: "absent"}, state: sms.ModemNoSIM},
+		"locked":                  {pin: "4321", faults: modemtest.Faults{SIM: "puk"}, state: sms.ModemPUK},
+		"no network":              {faults: modemtest.Faults{NoNetwork: true}, state: sms.ModemNoNetwork},
+		"mute":                    {faults: modemtest.Faults{Mute: true}, state: sms.ModemLost},
+		"unplugged and plugged":   {card: cardA, real: "4321", pin: "4321", then: func(_ *modemtest.Modem, unplug func()) { unplug() }, state: sms.ModemReady, given: 2, later: 3},
+		"it restarts":             {card: cardA, real: "4321", pin: "4321", then: func(m *modemtest.Modem, _ func()) { m.Restart() }, state: sms.ModemReady, given: 2, later: 3},
+		"it restarts, no PIN":     {then: func(m *modemtest.Modem, _ func()) { m.Restart() }, state: sms.ModemReady},
+		"another SIM, wrong":      {card: cardA, real: "4321", pin: "4321", then: func(m *modemtest.Modem, _ func()) { m.Change(cardB, "9999") }, state: sms.ModemPIN, given: 2, later: 2},
+		"the right SIM after all": {card: cardB, real: "9999", pin: "4321", then: func(m *modemtest.Modem, _ func()) { m.Change(cardA, "4321") }, state: sms.ModemReady, given: 2, later: 3},
+		"wrong, and a restart":    {card: cardA, real: "4321", pin: "1111", then: func(m *modemtest.Modem, _ func()) { m.Restart() }, state: sms.ModemPIN, given: 1, later: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "tries")
+			synctest.Test(t, func(t *testing.T) {
+				emu := modemtest.New("+8613900000009", modemtest.NewNetwork())
+				emu.Card, emu.PIN, emu.Counts = c.card, c.real, c.counts
+				emu.Wrong(c.tried)
+				emu.Set(c.faults)
+				var port io.Closer
+				run := func(during func(*sms.Desk, *prometheus.Registry)) {
+					registry := prometheus.NewRegistry()
+					d := sms.New(sms.Options{Registry: registry, Log: slog.New(slog.DiscardHandler)})
+					ctx, cancel := context.WithCancel(t.Context())
+					ended := make(chan struct{})
+					go func() {
+						defer close(ended)
+						d.RunModem(ctx, sms.Modem{PIN: c.pin, Tries: path, Open: func(context.Context) (io.ReadWriteCloser, error) {
+							near, far := net.Pipe()
+							port = far
+							go func() { _ = emu.Serve(far); far.Close() }()
+							return near, nil
+						}})
+					}()
+					time.Sleep(10 * time.Minute)
+					during(d, registry)
+					cancel()
+					time.Sleep(time.Minute) // the emulator notices
+					<-ended
+				}
+				run(func(d *sms.Desk, registry *prometheus.Registry) {
+					if c.then != nil {
+						c.then(emu, func() { emu.Restart(); port.Close() })
+						time.Sleep(10 * time.Minute)
+					}
+					if d.ModemState() != c.state || len(emu.PINs()) != c.given {
+						t.Errorf("state %q after the PINs %q: want %q after %d", d.ModemState(), emu.PINs(), c.state, c.given)
+					}
+					families, err := registry.Gather()
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, f := range families {
+						for _, m := range f.GetMetric() {
+							if is := m.GetLabel()[0].GetValue() == string(c.state); f.GetName() == "fengsui_sms_modem" && is != (m.GetGauge().GetValue() == 1) {
+								t.Errorf("metric %v", m)
+							}
+						}
+					}
+				})
+				emu.Restart()
+				run(func(*sms.Desk, *prometheus.Registry) {
+					if len(emu.PINs()) != c.later {
+						t.Errorf("after a restart of the centre the PINs %q: want %d", emu.PINs(), c.later)
+					}
+				})
+			})
+		})
+	}
 }

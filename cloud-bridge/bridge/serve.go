@@ -152,12 +152,12 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	in := ingest.New(ingest.Options{Store: st, Source: source, Key: key, Registry: metrics, Log: log})
-	second, hook, err := o.sms.open(st, key, metrics, log)
+	second, err := o.sms.open(o.data, st, key, metrics, log)
 	if err != nil {
 		return err
 	}
 	desk, err := console.New(console.Options{
-		Store: st, Accounts: accounts, OIDC: provider, Proxies: o.proxies, SMS: hook, Version: o.version, Zone: o.zone, MapStyle: o.mapStyle, Log: log,
+		Store: st, Accounts: accounts, OIDC: provider, Proxies: o.proxies, SMS: second.hook, SMSModem: second.modem, Version: o.version, Zone: o.zone, MapStyle: o.mapStyle, Log: log,
 		Key: key, Policy: o.policy, FixLimit: o.fixLimit, Grid: st,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 		Ready: func(ctx context.Context) error {
@@ -196,7 +196,7 @@ func serve(ctx context.Context, o options, std streams) (err error) {
 		}
 	})
 	parts.Go(func() { st.Guard(ctx) })
-	parts.Go(func() { second(ctx) })
+	parts.Go(func() { second.run(ctx) })
 	parts.Go(func() { accounts.Run(ctx) })
 	parts.Go(func() { escalate.Run(ctx, st, o.policy, log) })
 	parts.Go(func() {

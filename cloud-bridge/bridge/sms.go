@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -52,26 +53,38 @@ func (o *smsOptions) validate() error {
 	return nil
 }
 
-// open makes what takes alarms by SMS: run does so until ctx ends, hook is for
-// the gateway, or nil.
-func (o *smsOptions) open(st *store.Store, key ed25519.PrivateKey, metrics prometheus.Registerer, log *slog.Logger) (run func(context.Context), hook http.Handler, err error) {
+// A secondPath takes alarms by SMS.
+type secondPath struct {
+	run   func(context.Context) // until ctx ends
+	hook  http.Handler          // for the gateway, or nil
+	modem func() string         // the state of the centre's modem, or nil
+}
+
+// open makes the second path; dir is the centre's folder.
+func (o *smsOptions) open(dir string, st *store.Store, key ed25519.PrivateKey, metrics prometheus.Registerer, log *slog.Logger) (secondPath, error) {
+	p := secondPath{run: func(context.Context) {}}
 	if o.port == "" && o.secret == "" {
-		return func(context.Context) {}, nil, nil
+		return p, nil
 	}
 	desk := sms.New(sms.Options{Store: st, Key: key, Registry: metrics, Log: log})
 	if o.secret != "" {
 		secret, err := sms.ReadSecret(o.secret)
 		if err != nil {
-			return nil, nil, err
+			return p, err
 		}
-		hook = desk.Webhook(sms.Gateway{Secret: secret, URL: o.gateway})
+		p.hook = desk.Webhook(sms.Gateway{Secret: secret, URL: o.gateway})
 	}
-	return func(ctx context.Context) {
+	if o.port != "" {
+		p.modem = func() string { return string(desk.ModemState()) }
+	}
+	p.run = func(ctx context.Context) {
 		var parts sync.WaitGroup
 		parts.Go(func() { desk.Run(ctx) })
 		if o.port != "" {
-			parts.Go(func() { desk.RunModem(ctx, sms.Modem{Open: sms.Serial(o.port, o.baud), PIN: o.pin}) })
+			m := sms.Modem{Open: sms.Serial(o.port, o.baud), PIN: o.pin, Tries: filepath.Join(dir, "sms-pin-tries")}
+			parts.Go(func() { desk.RunModem(ctx, m) })
 		}
 		parts.Wait()
-	}, hook, nil
+	}
+	return p, nil
 }

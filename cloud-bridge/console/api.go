@@ -209,11 +209,20 @@ func moment(values url.Values, name string, otherwise time.Time) (time.Time, err
 type health struct {
 	Status  string `json:"status"`
 	Version string `json:"version"`
+	// SMSModem is the state of the centre's own modem: without it alarms come by
+	// the devices' own way all the same, which is why it is no reason of readyz.
+	SMSModem string `json:"sms_modem,omitempty"`
 }
 
-func (c *Console) healthz(*http.Request, http.ResponseWriter) (any, error) {
-	return health{"ok", c.options.Version}, nil
+func (c *Console) health() health {
+	h := health{Status: "ok", Version: c.options.Version}
+	if c.options.SMSModem != nil {
+		h.SMSModem = c.options.SMSModem()
+	}
+	return h
 }
+
+func (c *Console) healthz(*http.Request, http.ResponseWriter) (any, error) { return c.health(), nil }
 
 func (c *Console) readyz(r *http.Request, _ http.ResponseWriter) (any, error) {
 	if c.options.Ready != nil {
@@ -224,7 +233,7 @@ func (c *Console) readyz(r *http.Request, _ http.ResponseWriter) (any, error) {
 			return nil, problemf(http.StatusServiceUnavailable, "not ready: %v", err)
 		}
 	}
-	return health{"ok", c.options.Version}, nil
+	return c.health(), nil
 }
 
 func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {

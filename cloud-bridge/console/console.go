@@ -40,6 +40,7 @@ type Options struct {
 	Proxies  []netip.Prefix              // whose X-Forwarded-For and X-Forwarded-Proto are believed
 	Metrics  http.Handler                // answers /metrics; nil: there are none
 	SMS      http.Handler                // takes a gateway's SMS, which it signs itself; nil: there is no gateway
+	SMSModem func() string               // the state of the centre's own modem, for its health; nil: it has none
 	Ready    func(context.Context) error // why events cannot be stored now; nil: always ready
 	Zone     *time.Location              // the district's, in which its pages show times; nil: Asia/Shanghai
 	MapStyle string                      // http(s) URL of a MapLibre style; empty: the built-in backdrop

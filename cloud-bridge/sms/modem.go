@@ -32,7 +32,12 @@ const (
 // A Modem is the centre's own, behind a serial port.
 type Modem struct {
 	Open func(ctx context.Context) (io.ReadWriteCloser, error)
-	PIN  string // of its SIM; it is given once
+	// PIN is that of its SIM; it is given each time that the modem asks, and to a
+	// SIM that did not accept it never again.
+	PIN string
+	// Tries is the file that remembers which did not; "": nothing does beyond this
+	// process.
+	Tries string
 }
 
 // Serial returns what opens a serial port.
@@ -111,11 +116,14 @@ func (d *Desk) RunModem(ctx context.Context, m Modem) {
 		}
 	})
 	said := ""
+	pins := newTries(m.PIN, m.Tries, d.o.Log)
+	d.modemIs(ModemLost)
 	for {
-		err := d.useModem(ctx, &m, out)
+		state, err := d.useModem(ctx, &m, pins, out)
 		if ctx.Err() != nil {
 			return
 		}
+		d.modemIs(state)
 		if s := err.Error(); s != said { // not at every try
 			said = s
 			d.o.Log.Error("the SMS modem is lost", "error", err)
@@ -126,18 +134,19 @@ func (d *Desk) RunModem(ctx context.Context, m Modem) {
 	}
 }
 
-// useModem opens the port and uses it until it fails or ctx ends.
-func (d *Desk) useModem(ctx context.Context, m *Modem, out chan outgoing) error {
+// useModem opens the port and uses it until it fails or ctx ends; the state is
+// what is then known of the modem.
+func (d *Desk) useModem(ctx context.Context, m *Modem, pins *tries, out chan outgoing) (ModemState, error) {
 	port, err := m.Open(ctx)
 	if err != nil {
-		return err
+		return ModemLost, err
 	}
 	engine := at.New(patient{port}, at.WithTimeout(5*time.Second))
 	defer func() { port.Close(); <-engine.Closed() }()
 	defer context.AfterFunc(ctx, func() { port.Close() })() // which is what ends a command
 	s := &modem{Desk: d, gsm: gsm.New(engine, gsm.WithNumericErrors), comes: make(chan struct{}, 1), out: out, garbled: make(map[int]int)}
-	if err := s.start(m); err != nil {
-		return fmt.Errorf("%w: %w", errModem, err)
+	if state, err := s.start(ctx, pins); err != nil {
+		return state, fmt.Errorf("%w: %w", errModem, err)
 	}
 	d.o.Log.Info("the SMS modem is ready")
 	look := time.NewTimer(0)
@@ -145,18 +154,22 @@ func (d *Desk) useModem(ctx context.Context, m *Modem, out chan outgoing) error 
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return ModemLost, nil
 		case <-engine.Closed():
-			return fmt.Errorf("%w: its port is closed", errModem)
+			return ModemLost, fmt.Errorf("%w: its port is closed", errModem)
 		case o := <-out:
 			o.done <- s.submit(o.number, o.data)
 			continue
 		case <-s.comes:
 		case <-look.C:
 			look.Reset(lookEvery)
+			if err := s.restarted(); err != nil {
+				return ModemLost, fmt.Errorf("%w: %w", errModem, err)
+			}
+			d.modemIs(s.network())
 		}
 		if err := s.collect(ctx); err != nil {
-			return fmt.Errorf("%w: %w", errModem, err)
+			return ModemLost, fmt.Errorf("%w: %w", errModem, err)
 		}
 	}
 }
@@ -172,32 +185,31 @@ func (p patient) Read(b []byte) (n int, err error) {
 }
 
 // start brings the modem to where it keeps messages and tells of them
-// (3GPP TS 27.005, 3.2.3 and 3.4.1).
-func (s *modem) start(m *Modem) error {
+// (3GPP TS 27.005, 3.2.3 and 3.4.1). The state tells why it does not get there.
+func (s *modem) start(ctx context.Context, pins *tries) (ModemState, error) {
 	if err := s.gsm.AddIndication("+CMTI:", func([]string) {
 		select {
 		case s.comes <- struct{}{}:
 		default:
 		}
 	}); err != nil {
-		return err
+		return ModemLost, err
 	}
 	if err := s.gsm.AT.Init(at.WithCmds("Z", "E0")); err != nil {
-		return err
+		return ModemLost, err
 	}
-	if info, err := s.gsm.Command("+CPIN?"); err == nil && m.PIN != "" && strings.Contains(strings.Join(info, " "), "SIM PIN") {
-		pin := m.PIN
-		m.PIN = "" // the third that is wrong locks the SIM
-		if _, err := s.gsm.Command(`+CPIN="` + pin + `"`); err != nil {
-			return fmt.Errorf("the SIM refuses its PIN, which is not given again: %w", err)
-		}
+	if _, err := s.gsm.Command("+CMEE=1"); err != nil {
+		return ModemLost, fmt.Errorf("AT+CMEE: %w", err)
 	}
-	for _, cmd := range []string{"+CMEE=1", "+CMGF=0", "+CNMI=2,1,0,0,0"} {
+	if state, err := s.unlock(ctx, pins); err != nil {
+		return state, err
+	}
+	for _, cmd := range []string{"+CMGF=0", "+CNMI=2,1,0,0,0"} {
 		if _, err := s.gsm.Command(cmd); err != nil {
-			return fmt.Errorf("AT%s: %w", cmd, err)
+			return ModemLost, fmt.Errorf("AT%s: %w", cmd, err)
 		}
 	}
-	return nil
+	return ModemReady, nil
 }
 
 func (s *modem) submit(number string, data []byte) error {

@@ -62,9 +62,11 @@ type Desk struct {
 	o        Options
 	received *prometheus.CounterVec
 	answered *prometheus.CounterVec
+	modem    *prometheus.GaugeVec
 
 	mu      sync.Mutex
 	senders map[string]Sender // by route
+	state   ModemState        // of the centre's modem; "" without one
 }
 
 // New returns a desk without routes.
@@ -80,8 +82,11 @@ func New(o Options) *Desk {
 		answered: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fengsui_sms_sent_total", Help: "SMS to devices, by route and by whether the network took them.",
 		}, []string{"route", "result"}),
+		modem: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "fengsui_sms_modem", Help: "1 for the state that the centre's own modem is in; none without one.",
+		}, []string{"state"}),
 	}
-	o.Registry.MustRegister(d.received, d.answered)
+	o.Registry.MustRegister(d.received, d.answered, d.modem)
 	return d
 }
 
