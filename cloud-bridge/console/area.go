@@ -32,6 +32,10 @@ type Desk interface {
 	// Drills returns exercises that are on; SetDrill's error wraps store.ErrNotFound.
 	Drills(ctx context.Context) ([]store.Drill, error)
 	SetDrill(ctx context.Context, by incident.Actor, devices []string, on bool, until time.Time) error
+	// BeginExercise begins one at a group, and Exercises tells what became of the newest, or
+	// of that one; the errors wrap store.ErrNotFound.
+	BeginExercise(ctx context.Context, by incident.Actor, group string, until time.Time) error
+	Exercises(ctx context.Context, id int64, limit int) ([]store.Exercise, error)
 	// Roster returns the plan, or nil; LoadRoster's error wraps roster.ErrRoster or
 	// store.ErrNotFound.
 	Roster(ctx context.Context) (*roster.Roster, *store.Document, error)
@@ -370,7 +374,12 @@ func (c *Console) setDrill(r *http.Request, w http.ResponseWriter) (any, error) 
 		}
 	}
 	until := time.Now().Add(time.Duration(in.Minutes) * time.Minute)
-	if err := c.options.Store.SetDrill(r.Context(), c.actor(r), devices, in.On, until); err != nil {
+	if in.Group != "" && in.On {
+		err = c.options.Store.BeginExercise(r.Context(), c.actor(r), in.Group, until)
+	} else {
+		err = c.options.Store.SetDrill(r.Context(), c.actor(r), devices, in.On, until)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return c.drills(r)

@@ -98,6 +98,8 @@ func valued() map[string][]string {
 		string(incident.UnitSent), string(incident.UnitShown), string(incident.UnitAccepted), string(incident.UnitEnRoute),
 		string(incident.UnitOnScene), string(incident.UnitChecked), string(incident.UnitRefused), string(incident.UnitWithdrawn),
 	}
+	v["heard_state"] = store.Heards()
+	v["exercise.column"] = []string{"box", "result", "after", "at"}
 	for _, s := range units.States() {
 		v["unit_state"] = append(v["unit_state"], string(s))
 	}
@@ -165,7 +167,7 @@ func used(t *testing.T) map[string]string {
 			}
 			for _, value := range values {
 				separator := "."
-				if prefix == "unit.fix" || prefix == "step.need" || prefix == "stats.plot" {
+				if prefix == "unit.fix" || prefix == "step.need" || prefix == "stats.plot" || prefix == "exercise.column" {
 					separator = "_"
 				}
 				used[prefix+separator+value] = file

@@ -85,11 +85,14 @@ func newest(list []incident.Incident, limit int) []incident.Incident {
 	return slices.DeleteFunc(list, func(i incident.Incident) bool { return i.ID < oldest })
 }
 
-func incidentID(r *http.Request) (int64, error) {
+func incidentID(r *http.Request) (int64, error) { return numberOf(r, "incident") }
+
+// numberOf reads the number in a path.
+func numberOf(r *http.Request, what string) (int64, error) {
 	text := r.PathValue("id")
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id < 1 || strconv.FormatInt(id, 10) != text {
-		p := problemf(http.StatusNotFound, "there is no incident %q: ids are decimal numbers", shorten(text))
+		p := problemf(http.StatusNotFound, "there is no %s %q: ids are decimal numbers", what, shorten(text))
 		p.Field, p.Value, p.Want = "id", shorten(text), "a decimal number"
 		return 0, p
 	}

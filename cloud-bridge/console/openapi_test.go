@@ -180,6 +180,14 @@ func TestOpenAPIAnswers(t *testing.T) {
 	call("POST", v1+"/drills", v1+"/drills", `{"by":"Li","on":true,"minutes":30,"devices":["box-01"]}`)
 	call("POST", v1+"/drills", v1+"/drills", `{"by":"Li","on":true}`)
 	call("GET", v1+"/drills", v1+"/drills", "")
+	call("PUT", v1+"/groups/{id}", v1+"/groups/twelve", `{"by":"Li","name":"Twelve","automatic":true,"devices":["box-01","box-02","box-03"]}`)
+	call("POST", v1+"/drills", v1+"/drills", `{"by":"Li","on":true,"minutes":30,"group":"twelve"}`)
+	w.press("box-01", wire.Panic, 0)
+	call("GET", v1+"/exercises", v1+"/exercises", "")
+	call("GET", v1+"/exercises/{id}", v1+"/exercises/1", "")
+	call("GET", v1+"/exercises/{id}", v1+"/exercises/2", "")
+	call("GET", v1+"/exercises/{id}/csv", v1+"/exercises/1/csv", "")
+	call("DELETE", v1+"/groups/{id}", v1+"/groups/twelve", "")
 	call("GET", v1+"/roster", v1+"/roster", "")
 	call("PUT", v1+"/roster", v1+"/roster", `{"zone":"UTC","people":[{"id":"P-7","name":"x","kind":"officer"}],
 		"shifts":[{"who":"P-7","from":"00:00","to":"00:00"}],

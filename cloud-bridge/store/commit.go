@@ -209,7 +209,7 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 			return t.part(a, d, b, row)
 		}
 	case *wire.Sounded:
-		return t.sounded(a, d, b, row)
+		return t.sounded(a, d, st, b, row)
 	case *wire.ModeSet:
 		return t.modeSet(d, b)
 	case *wire.CheckIn:

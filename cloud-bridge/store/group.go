@@ -293,7 +293,7 @@ func (s *Store) Sound(ctx context.Context, id int64, by incident.Actor, on bool)
 
 // sounded takes that a box sounds for another one's alarm, has stopped, or
 // cannot.
-func (t *tx) sounded(a *Arrival, d *device, b *wire.Sounded, row int64) error {
+func (t *tx) sounded(a *Arrival, d *device, st *stream, b *wire.Sounded, row int64) error {
 	r, err := t.incident(`WHERE d.id = ? AND i.alarm = ? ORDER BY i.incident DESC LIMIT 1`, b.Device, b.Alarm[:])
 	if err != nil || r == nil { // its alarm has not come yet, or never will
 		return err
@@ -316,11 +316,16 @@ func (t *tx) sounded(a *Arrival, d *device, b *wire.Sounded, row int64) error {
 		return err
 	}
 	at := a.Received.UnixMilli()
+	given, err := t.when(st, a)
+	if err != nil {
+		return err
+	}
 	if err := t.exec(`UPDATE sounds SET answered = max(answered, ?1), why = CASE WHEN ?1 >= answered THEN ?2 ELSE why END,
 		sounded_at = CASE WHEN ?3 THEN coalesce(sounded_at, ?4) ELSE sounded_at END,
+		sounded_when = CASE WHEN ?3 THEN coalesce(sounded_when, ?7) ELSE sounded_when END,
 		stopped_at = CASE WHEN ?3 THEN NULL WHEN sounded_at IS NOT NULL THEN ?4 ELSE stopped_at END
 		WHERE incident = ?5 AND device = ?6`,
-		int64(min(b.Rev, 1<<62)), b.Why, b.On, at, r.ID, d.num); err != nil {
+		int64(min(b.Rev, 1<<62)), b.Why, b.On, at, r.ID, d.num, given.UnixMilli()); err != nil {
 		return err
 	}
 	r.Timeline = append(r.Timeline, incident.Entry{At: a.Received, What: what, By: d.id, Detail: detail, Screen: incident.ScreenDevice})

@@ -273,8 +273,12 @@ func (t *tx) earlySounds(r *record) error {
 			continue
 		}
 		var d *device
+		var st *stream
 		if d, err = t.device(found[i].Event.Device); err == nil {
-			err = t.sounded(&found[i], d, b, events[i])
+			st, err = t.stream(d, found[i].Event.Stream, found[i].Received)
+		}
+		if err == nil {
+			err = t.sounded(&found[i], d, st, b, events[i])
 		}
 	}
 	return err

@@ -23,27 +23,8 @@ type Drill struct {
 // are told. The error wraps [ErrNotFound].
 func (s *Store) SetDrill(ctx context.Context, by incident.Actor, devices []string, on bool, until time.Time) error {
 	return s.update(ctx, func(t *tx) error {
-		end := int64(0)
-		if on {
-			end = until.UnixMilli()
-		}
 		for _, id := range devices {
-			d, err := t.device(id)
-			if err != nil {
-				return err
-			}
-			if err := t.exec(`INSERT INTO modes (device, rev, drill, until, by, at) VALUES (?,1,?,?,?,?)
-				ON CONFLICT (device) DO UPDATE SET rev = rev + 1, drill = excluded.drill, until = excluded.until, by = excluded.by, at = excluded.at`,
-				d.num, on, end, by.Name, t.at.UnixMilli()); err != nil {
-				return err
-			}
-			t.change(Change{Kind: NoticeChanged, Device: id})
-			t.change(Change{Kind: DrillChanged, Device: id})
-			what, detail := "drill_ended", ""
-			if on {
-				what, detail = "drill_begun", "until "+until.UTC().Format(time.RFC3339)
-			}
-			if err := t.did(by, what, "device/"+id, detail); err != nil {
+			if _, _, err := t.setDrill(by, id, on, until); err != nil {
 				return err
 			}
 		}
@@ -51,11 +32,49 @@ func (s *Store) SetDrill(ctx context.Context, by incident.Actor, devices []strin
 	})
 }
 
+// setDrill does that at one device; rev is of the mode that it is told.
+func (t *tx) setDrill(by incident.Actor, id string, on bool, until time.Time) (device, rev int64, err error) {
+	d, err := t.device(id)
+	if err != nil {
+		return 0, 0, err
+	}
+	end := int64(0)
+	if on {
+		end = until.UnixMilli()
+	}
+	if err := t.exec(`INSERT INTO modes (device, rev, drill, until, by, at) VALUES (?,1,?,?,?,?)
+		ON CONFLICT (device) DO UPDATE SET rev = rev + 1, drill = excluded.drill, until = excluded.until, by = excluded.by, at = excluded.at`,
+		d.num, on, end, by.Name, t.at.UnixMilli()); err != nil {
+		return 0, 0, err
+	}
+	if err := t.exec(`UPDATE exercise_boxes SET ended_at = ?1, ended_by = ?2 WHERE device = ?3 AND ended_at IS NULL
+		AND exercise IN (SELECT exercise FROM exercises WHERE until > ?1)`, t.at.UnixMilli(), by.Name, d.num); err != nil {
+		return 0, 0, err
+	}
+	t.change(Change{Kind: NoticeChanged, Device: id})
+	t.change(Change{Kind: DrillChanged, Device: id})
+	what, detail := "drill_ended", ""
+	if on {
+		what, detail = "drill_begun", "until "+until.UTC().Format(time.RFC3339)
+	}
+	if err := t.did(by, what, "device/"+id, detail); err != nil {
+		return 0, 0, err
+	}
+	_, err = t.row(`SELECT rev FROM modes WHERE device = ?`, []any{d.num}, []any{&rev})
+	return d.num, rev, err
+}
+
 // modeSet takes that a device is in a mode.
 func (t *tx) modeSet(d *device, b *wire.ModeSet) error {
 	t.change(Change{Kind: NoticeChanged, Device: d.id})
 	t.change(Change{Kind: DrillChanged, Device: d.id})
-	return t.exec(`UPDATE modes SET answered = max(answered, ?) WHERE device = ?`, int64(min(b.Rev, 1<<62)), d.num)
+	rev := int64(min(b.Rev, 1<<62))
+	if b.Drill {
+		if err := t.exec(`UPDATE exercise_boxes SET told_at = ? WHERE device = ? AND rev = ? AND told_at IS NULL`, t.at.UnixMilli(), d.num, rev); err != nil {
+			return err
+		}
+	}
+	return t.exec(`UPDATE modes SET answered = max(answered, ?) WHERE device = ?`, rev, d.num)
 }
 
 // Drills returns the exercises that are on, and those that a device has not

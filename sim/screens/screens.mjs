@@ -250,6 +250,14 @@ await check("an exercise reaches the boxes, and is never among the real", async 
   await s.page.click("#form-close button[type=submit]");
   await visible(s.page, "#detail .badge.state.closed");
   assert.deepEqual(await counted(), { real: before.real, practice: before.practice + 1 });
+  await duty.page.reload();
+  const report = duty.page.locator("#exercises .report").first();
+  await until("the report of it tells the press and what became of it at the other two", async () => {
+    const said = await report.innerText();
+    return said.includes("box-02") && (await report.locator("tbody tr").count()) === 2 && /\d of 2 others/.test(said);
+  });
+  await accessible(duty.page, "duty, with the report of an exercise");
+  await duty.page.screenshot({ path: `${shots}/duty-en-exercise.png`, fullPage: true });
   for (let left = 3; left > 0; left--) {
     const ends = duty.page.locator("#drills li", { hasText: /box-0[123]/ }).locator("button");
     await until(`${left} to be ended`, async () => (await ends.count()) === left);

@@ -38,8 +38,8 @@ const button = (text, onclick) => h("button", { type: "button", class: "quiet", 
 const name = (text) => h("bdi", {}, text);
 
 async function load() {
-  const [units, duty, rounds, drills, groups, plan, grid] = await Promise.all([
-    get("/units"), get("/duty"), get("/rounds"), get("/drills"), get("/groups"), get("/roster"), get("/grid"),
+  const [units, duty, rounds, drills, groups, plan, grid, exercises] = await Promise.all([
+    get("/units"), get("/duty"), get("/rounds"), get("/drills"), get("/groups"), get("/roster"), get("/grid"), get("/exercises"),
   ]);
   areas.clear();
   for (const f of grid.features) areas.set(f.properties.id, f.properties);
@@ -48,6 +48,7 @@ async function load() {
   drawVisits(rounds.visits);
   drawDrills(drills.drills);
   drawGroups(groups.groups);
+  drawExercises(exercises.exercises);
   drawPlaces(groups.groups, grid.features);
   $("plan-said").textContent = plan.rev ? t("duty.plan_of", { rev: plan.rev, by: plan.by, at: clock(plan.at) }) : t("duty.plan_none");
   const text = $("plan").elements.text;
@@ -92,6 +93,50 @@ function drawDrills(list) {
   $("drills").replaceChildren(...list.map((d) => h("li", {}, h("code", {}, d.device),
     h("span", {}, d.on ? t("duty.drill_until", { at: clock(d.until), by: d.by }) : t("duty.drill_over")), h("span", { class: d.told ? "dim" : "doubt" }, d.told ? t("duty.told") : t("duty.not_told")),
     d.on && plans ? button(t("duty.drill_end"), () => act(() => post("/drills", { on: false, devices: [d.device] }), t("duty.done"))) : null)));
+}
+
+// The reports of exercises of groups; those that were opened stay open.
+const opened = new Set();
+function drawExercises(list) {
+  $("reports").hidden = list.length === 0;
+  $("exercises").replaceChildren(...list.map((e, n) => {
+    const boxes = e.boxes.map((b) => h("li", {}, name(b.name || b.device), " ", h("code", {}, b.device), " ",
+      h("span", { class: b.told ? "dim" : "doubt" }, b.told ? t("exercise.told", { at: clock(b.told) }) : t("duty.not_told"), b.ended ? t("list.comma") + t("exercise.let_go", { at: clock(b.ended), by: b.ended_by }) : "")));
+    const report = h("details", { class: "report", open: opened.has(e.id) || (n === 0 && opened.size === 0) },
+      h("summary", {}, h("b", {}, name(e.name || e.group)), " ", h("code", {}, e.group), " · ", clock(e.at), " · ", name(e.by)),
+      h("p", {}, t("exercise.began", { by: e.by, at: clock(e.at), until: clock(e.ended || e.until) })),
+      h("h3", {}, t("exercise.boxes")), h("ul", { class: "rows" }, ...boxes),
+      ...(e.presses.length ? e.presses.flatMap(drawPress) : [h("p", { class: "doubt" }, t("exercise.nobody"))]),
+      h("p", { class: "line" }, h("a", { class: "act", href: `/api/v1/exercises/${encodeURIComponent(e.id)}/csv`, download: "" }, t("stats.csv")),
+        h("button", { type: "button", class: "act", onclick: () => printed(report) }, t("exercise.print"))));
+    report.addEventListener("toggle", () => (report.open ? opened.add(e.id) : opened.delete(e.id)));
+    return report;
+  }));
+}
+
+function drawPress(p) {
+  const sounded = p.others.filter((o) => o.state === "sounded").length;
+  return [
+    h("h3", {}, t("exercise.pressed", { at: clock(p.at) }), " ", name(p.name || p.device), " ", h("code", {}, p.device), " · ", tx("kind", p.kind), " · ",
+      h("a", { href: "/#incident=" + encodeURIComponent(p.incident) }, "#" + p.incident)),
+    p.drill ? null : h("p", { class: "bad" }, t("exercise.real")),
+    h("p", { class: sounded === p.others.length ? "" : "doubt" }, t("exercise.sounded_of", { n: sounded, of: p.others.length })),
+    h("div", { class: "wide" }, h("table", {}, h("thead", {}, h("tr", {}, ...["box", "result", "after", "at"].map((k) => h("th", { scope: "col" }, t("exercise.column_" + k))))),
+      h("tbody", {}, ...p.others.map((o) => h("tr", {}, h("th", { scope: "row" }, name(o.name || o.device), " ", h("code", {}, o.device)),
+        h("td", { class: o.state === "sounded" ? "" : o.state === "silent" || o.state === "not_asked" ? "dim" : "bad" }, tx("heard_state", o.state), o.why ? t("list.colon") + tx("sound_why", o.why) : "",
+          o.faults.length ? h("p", { class: "doubt" }, t("exercise.faults", { list: o.faults.map((code) => tx("fault", code)).join(t("list.comma")) })) : null),
+        h("td", {}, o.after_s === null ? "–" : t("exercise.seconds", { n: o.after_s.toFixed(1) })), h("td", {}, o.at ? clock(o.at) : "–")))))),
+  ].filter(Boolean);
+}
+
+// printed prints one report and nothing beside it.
+function printed(report) {
+  report.open = true;
+  document.body.classList.add("one-report");
+  report.classList.add("printed");
+  window.print();
+  document.body.classList.remove("one-report");
+  report.classList.remove("printed");
 }
 
 function drawGroups(list) {

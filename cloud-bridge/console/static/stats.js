@@ -95,12 +95,12 @@ function s(tag, attributes, ...children) {
 
 // bars draws rows of bars, each with its value, within a width.
 function bars(rows, most, title) {
-  const left = 96, width = 380, line = 34;
-  const x = (v) => left + (v / most) * (width - left - 60);
+  const left = 150, width = 430, line = 34, longest = 22;
+  const x = (v) => left + (v / most) * (width - left - 110);
   const svg = s("svg", { viewBox: `0 0 ${width} ${rows.length * line + 8}`, role: "img", "aria-label": title });
   rows.forEach((r, n) => {
     const y = n * line + 6;
-    svg.append(s("text", { x: 0, y: y + 17 }, r.label.length > 14 ? r.label.slice(0, 13) + "…" : r.label));
+    svg.append(s("text", { x: 0, y: y + 17 }, r.label.length > longest ? r.label.slice(0, longest - 1) + "…" : r.label));
     for (const b of r.bars) svg.append(s("rect", { x: left, y: y + b.at, width: Math.max(1, x(b.value) - left), height: b.high, class: b.class, rx: 2 }));
     svg.append(s("text", { x: x(Math.max(...r.bars.map((b) => b.value))) + 5, y: y + 17 }, r.text));
     if (r.target) svg.append(s("line", { x1: x(r.target), x2: x(r.target), y1: y - 2, y2: y + 26, class: "target" }));
