@@ -31,6 +31,9 @@ func (p *Plan) Text(out io.Writer) error {
 	if w := b.Watchdog; w != nil {
 		fact("watchdog", w.Device+" ("+w.Driver+")")
 	}
+	if r := b.Radio; r != nil {
+		fact("radio", strings.Join(r.Firmware, ", ")+" ("+r.Machine+")")
+	}
 	if t := b.Temperature; t != nil {
 		fact("temperature", t.Path+" ("+t.Zone+")")
 	}

@@ -104,6 +104,7 @@ const (
 // network, or to another access point of it: what was leased before may not hold.
 func Run(ctx context.Context, radio Radio, n Network, tell func(State), joined func(Link), log *slog.Logger) {
 	k := &keeper{n: n, tell: tell, joined: joined, log: log}
+	k.say(State{Condition: Joining, SSID: n.SSID})
 	for ctx.Err() == nil {
 		st, err := radio.Open(ctx, n.Country)
 		if err == nil {
@@ -179,7 +180,7 @@ func (k *keeper) keep(ctx context.Context, st Station) error {
 // join tries once, and after a vain try says why and waits. The error is the
 // radio's.
 func (k *keeper) join(ctx context.Context, st Station) error {
-	if k.last.Condition == "" || k.last.Condition == Joined {
+	if k.last.Condition == Joined {
 		k.say(State{Condition: Joining, SSID: k.n.SSID})
 	}
 	if err := st.Join(k.n); err != nil {

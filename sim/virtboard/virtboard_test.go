@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/boards/image"
+	"github.com/fengsui/fengsui/boards/image/settings"
 	"github.com/fengsui/fengsui/cloud-bridge/bridge"
 	"github.com/fengsui/fengsui/sim"
 	"github.com/fengsui/fengsui/sim/desk"
@@ -125,7 +126,7 @@ type world struct {
 }
 
 // start starts a centre and one virtual board.
-func start(t *testing.T, box scenario.Device, settings string) *world {
+func start(t *testing.T, box scenario.Device, onCard string) *world {
 	t.Helper()
 	need(t)
 	self, err := district.Self()
@@ -138,8 +139,8 @@ func start(t *testing.T, box scenario.Device, settings string) *world {
 	}
 	program := buildFirmware(t)
 	var card []byte
-	if settings != "" {
-		card = []byte(settings)
+	if onCard != "" {
+		card = []byte(onCard)
 	}
 	box.Board = "virt"
 	dir := t.TempDir()
@@ -150,7 +151,12 @@ func start(t *testing.T, box scenario.Device, settings string) *world {
 		},
 		Starter: self,
 		Image: func(ctx context.Context, board string, config []byte, out string) error {
-			return image.Build(ctx, image.Options{Board: board, Config: config, Source: source, Version: "test", Firmware: program, Settings: card, Out: out})
+			o := image.Options{Board: board, Config: config, Source: source, Version: "test", Firmware: program, Settings: card, Out: out}
+			if !strings.Contains(onCard, "wifi:") {
+				return image.Build(ctx, o)
+			}
+			o.Settings = nil // it would refuse them: the board has no radio
+			return errors.Join(image.Build(ctx, o), writeByHand(out, card))
 		},
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
@@ -318,7 +324,22 @@ func TestAHungBoardIsStartedByItsWatchdog(t *testing.T) {
 
 // cardSettings are put on a card's boot partition: a token, and the address that
 // QEMU's network would have given.
-const cardSettings = "join: 7Q-one-time-token\nethernet: {address: 10.0.2.15/24, gateway: 10.0.2.2}\n"
+const cardSettings = "join: 7Q-one-time-token\nethernet: {address: 10.0.2.15/24, gateway: 10.0.2.2}\n" +
+	"wifi: {ssid: 石桥村, passphrase: very-secret, country: CN}\n"
+
+// writeByHand puts settings on a card's boot partition, as anybody can who has the
+// card.
+func writeByHand(path string, card []byte) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	boot, err := image.Boot(f)
+	if err == nil {
+		err = boot.AddFile(settings.File, card)
+	}
+	return errors.Join(err, f.Close())
+}
 
 // taken checks that a card's settings are in the device's own folder, and no
 // byte of the token anywhere before that partition.
@@ -336,26 +357,51 @@ func (w *world) taken() {
 		w.Fatal(err)
 	}
 	defer f.Close()
-	const token = "7Q-one-time-token"
+	secrets := []string{"7Q-one-time-token", "very-secret"}
 	head := make([]byte, image.PermStart)
 	if _, err := io.ReadFull(f, head); err != nil {
 		w.Fatal(err)
 	}
-	if bytes.Contains(head, []byte(token)) {
-		w.Error("the token is still on the boot partition")
+	for _, secret := range secrets {
+		if bytes.Contains(head, []byte(secret)) {
+			w.Errorf("%q is still on the boot partition", secret)
+		}
 	}
 	rest, err := io.ReadAll(f)
 	if err != nil {
 		w.Fatal(err)
 	}
-	if !bytes.Contains(rest, []byte(token)) {
-		w.Error("the token is not in the device's folder")
+	for _, secret := range secrets {
+		if !bytes.Contains(rest, []byte(secret)) {
+			w.Errorf("%q is not in the device's folder", secret)
+		}
 	}
+}
+
+// wireless waits until a heartbeat tells of the wireless network, and returns what.
+func (w *world) wireless() (state, ssid string) {
+	w.Helper()
+	eventually(w.T, "a word of the wireless network", func() bool {
+		for _, e := range w.events() {
+			var h struct{ WiFi, SSID string }
+			if err := json.Unmarshal(e.Body, &h); err != nil {
+				w.Fatal(err)
+			}
+			if e.Type == "health" && h.WiFi != "" && h.WiFi != "joining" {
+				state, ssid = h.WiFi, h.SSID
+				return true
+			}
+		}
+		return false
+	})
+	return state, ssid
 }
 
 func TestAPressReachesTheDeskAndTheAnswerTheLamp(t *testing.T) {
 	t.Parallel()
-	w := start(t, alarmBox, cardSettings)
+	box := alarmBox
+	box.Health = scenario.Duration(5 * time.Second)
+	w := start(t, box, cardSettings)
 	w.taken()
 	at := w.press()
 	id := w.incident().ID
@@ -380,6 +426,10 @@ func TestAPressReachesTheDeskAndTheAnswerTheLamp(t *testing.T) {
 	}
 	if got := w.started(); len(got) != 1 || got[0] != "unknown" {
 		t.Errorf("a card that never ran says that it started by %q", got)
+	}
+	// The board has no radio, which takes nothing from the wire.
+	if state, ssid := w.wireless(); state != "no_interface" || ssid != "石桥村" {
+		t.Errorf("the wireless network: %q of %q, want no_interface, and its name", state, ssid)
 	}
 }
 

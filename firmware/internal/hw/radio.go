@@ -46,16 +46,18 @@ type Radio struct {
 // Open loads the driver, waits for the interface, sets the country and sets the
 // interface up. Where the driver is and the interface is not, the driver is loaded
 // anew once: it may have been too quick for its vendor's part, or the radio's
-// program may have crashed.
+// program may have crashed. Without modules nothing is loaded or waited for.
 func (r *Radio) Open(ctx context.Context, country string) (wifi.Station, error) {
 	if err := r.files(); err != nil {
 		return nil, fmt.Errorf("%w: %w", wifi.ErrNoDriver, err)
 	}
-	if err := r.kernel.Load(r.Modules...); err != nil {
-		return nil, fmt.Errorf("%w: %w", wifi.ErrNoDriver, err)
+	if len(r.Modules) > 0 {
+		if err := r.kernel.Load(r.Modules...); err != nil {
+			return nil, fmt.Errorf("%w: %w", wifi.ErrNoDriver, err)
+		}
 	}
 	s, err := r.appears(ctx)
-	if errors.Is(err, wifi.ErrNoInterface) && ctx.Err() == nil {
+	if errors.Is(err, wifi.ErrNoInterface) && len(r.Modules) > 0 && ctx.Err() == nil {
 		r.warn(r.kernel.Unload(r.Modules...))
 		if err := r.kernel.Load(r.Modules...); err != nil {
 			return nil, fmt.Errorf("%w: %w", wifi.ErrNoDriver, err)
@@ -105,7 +107,7 @@ func (r *Radio) appears(ctx context.Context) (*station, error) {
 			return s, nil
 		}
 		last = err
-		if time.Since(began) > radioAppears {
+		if time.Since(began) > radioAppears || len(r.Modules) == 0 {
 			break
 		}
 		t := time.NewTimer(250 * time.Millisecond)
