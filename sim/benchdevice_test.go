@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,13 +42,20 @@ type realBoard struct {
 	seen   map[string]string // the board's line → the line of the bench
 	config map[string]any
 
+	relay   string     // the bench's line of the relay in its supply; "": it has power always
+	closes  line.Drive // … and what closes that
+	changed chan struct{}
+
 	mu    sync.Mutex
 	stdin io.Writer // nil: the board does not run
 	moved map[string]line.Drive
+	power bool
+	cuts  int       // of the power
+	cmd   *exec.Cmd // nil: the board does not run
 }
 
 func newRealBoard(t *testing.T, config map[string]any) *realBoard {
-	b := &realBoard{t: t, dir: t.TempDir(), config: config, moved: make(map[string]line.Drive)}
+	b := &realBoard{t: t, dir: t.TempDir(), config: config, moved: make(map[string]line.Drive), changed: make(chan struct{}, 1)}
 	b.bank = line.NewBank(mono.Now, func(string, gpio.Level, time.Duration) {})
 	key, err := agent.LoadOrCreateKey(b.dir)
 	if err != nil {
@@ -75,12 +83,49 @@ func (b *realBoard) open(name string) (gpio.PinIO, error) {
 	if far, ok := b.inputs[name]; ok {
 		return jumper{b.bank.Line(name), func(d line.Drive) { b.drive(far, d) }}, nil
 	}
+	if name == b.relay {
+		return jumper{b.bank.Line(name), b.supply}, nil
+	}
 	for _, near := range b.seen {
 		if near == name {
 			return b.bank.Line(name), nil
 		}
 	}
 	return nil, fmt.Errorf("no such line: %q", name)
+}
+
+// supply is what the relay does: without power the process is gone at once, as
+// a board is.
+func (b *realBoard) supply(d line.Drive) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.power
+	b.power = d == b.closes
+	if was && !b.power && b.cmd != nil {
+		b.cuts++
+		_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // it may have ended just now
+	}
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}
+
+// powered waits for power; false: ctx has ended.
+func (b *realBoard) powered(ctx context.Context) bool {
+	for {
+		b.mu.Lock()
+		on := b.power || b.relay == ""
+		b.mu.Unlock()
+		if on {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-b.changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 func (b *realBoard) drive(far string, d line.Drive) {
@@ -114,8 +159,8 @@ func cable(t *testing.T) (bench, board string) {
 	return ends[0].Path(), ends[1].Path()
 }
 
-// run starts the board on the configuration that the bench asked for, until ctx
-// ends.
+// run is the board on the configuration that the bench asked for, whenever it
+// has power, until ctx ends.
 func (b *realBoard) run(ctx context.Context, server, key string) error {
 	b.config["data"] = b.dir
 	b.config["centre"] = map[string]any{"servers": []string{server}, "key": key}
@@ -127,6 +172,16 @@ func (b *realBoard) run(ctx context.Context, server, key string) error {
 	if err := os.WriteFile(path, y, 0o600); err != nil {
 		return err
 	}
+	for b.powered(ctx) {
+		if err := b.boot(ctx, path); err != nil || b.relay == "" {
+			return err
+		}
+	}
+	return nil
+}
+
+// boot is one start of the board, until its power or ctx ends.
+func (b *realBoard) boot(ctx context.Context, path string) error {
 	cmd := exec.Command(os.Args[0], "__device", "--config", path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var stderr safeBuffer
@@ -143,7 +198,10 @@ func (b *realBoard) run(ctx context.Context, server, key string) error {
 		return err
 	}
 	b.mu.Lock()
-	b.stdin = stdin
+	b.stdin, b.cmd = stdin, cmd
+	if b.relay != "" && !b.power { // it went in the meantime
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
 	for far, d := range b.moved {
 		b.send(child.Command{Line: far, Train: line.Contact(d)})
 	}
@@ -166,7 +224,17 @@ func (b *realBoard) run(ctx context.Context, server, key string) error {
 			}
 		}
 	}
-	if err := cmd.Wait(); err != nil {
+	err = cmd.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stdin, b.cmd = nil, nil
+	for _, near := range b.seen { // without a board nothing is driven
+		err = errors.Join(err, b.bank.Line(near).Drive(line.Low))
+	}
+	if killed := new(exec.ExitError); errors.As(err, &killed) && b.relay != "" && !b.power {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("the board: %w: %s", err, stderr.String())
 	}
 	return nil
@@ -256,6 +324,37 @@ func TestBenchDevice(t *testing.T) {
 		t.Parallel()
 		b, wiring := aBox(t)
 		r, err := b.playBench("scenarios/one-press.yaml", wiring)
+		holds(t, r, err)
+	})
+	for name, relay := range map[string]struct {
+		closes line.Drive
+		active string
+	}{"power-cut": {line.High, ""}, "power-cut by an active low relay": {line.Low, ", active: low"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, wiring := aBox(t)
+			b.relay, b.closes = "jumper:3", relay.closes
+			r, err := b.playBench("scenarios/power-cut.yaml", wiring+`power: {line: "jumper:3"`+relay.active+"}\n")
+			holds(t, r, err)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.cuts != 1 && b.cuts != 2 || b.power { // the second is the bench's end
+				t.Errorf("the power was cut %d times, and is on at the end: %v", b.cuts, b.power)
+			}
+		})
+	}
+	t.Run("tamper-and-test", func(t *testing.T) {
+		t.Parallel()
+		b, wiring := aBox(t)
+		contact := func(l string) map[string]any {
+			return map[string]any{"line": l, "active": "high", "pull": "up"} // closed while all is well
+		}
+		b.config["inputs"] = map[string]any{"tamper": contact("GPIO22"), "mains": contact("GPIO23"), "test-key": contact("GPIO24")}
+		for near, far := range map[string]string{"jumper:8": "GPIO22", "jumper:9": "GPIO23", "jumper:10": "GPIO24"} {
+			b.inputs[near] = far
+		}
+		r, err := b.playBench("scenarios/tamper-and-test.yaml", strings.Replace(wiring, "lines: {",
+			`lines: {tamper: {line: "jumper:8"}, mains: {line: "jumper:9"}, test-key: {line: "jumper:10"}, `, 1))
 		holds(t, r, err)
 	})
 	t.Run("officer", func(t *testing.T) {

@@ -26,8 +26,9 @@
 // optocoupler. With active: high it is driven high while closed and low while
 // open, for an opto or relay board. power is closed while there is power, and
 // by default active high. A lamp is on at its active level, by default high;
-// pull (up, down, none) is by default none. When the bench ends all contacts are
-// open, that of the power too.
+// pull (up, down, none) is by default none. All contacts begin and end open, that
+// of the power too: a device behind a relay has power from when the centre is
+// ready for it until the bench ends.
 //
 // What the bench cannot do is refused before anything starts, see Check. It
 // does not know that two names may be one line; no voltage is checked. Lines
