@@ -208,6 +208,18 @@ func (c *Clock) Passed() (t time.Time, ok bool) {
 	return w.Time().Add(-w.Uncertainty), w.Source != wire.WallNone
 }
 
+// System returns by how much the system's clock differs from the time of day
+// that Wall tells, while something claims to keep it right. A difference beyond
+// the uncertainty of both says that its time server is wrong.
+func (c *Clock) System() (ahead, within time.Duration, ok bool) {
+	ok, within = c.opt.Disciplined()
+	w := c.Wall()
+	if !ok || w.Source == wire.WallNone {
+		return 0, 0, false
+	}
+	return c.opt.Now().Sub(w.Time()), within + w.Uncertainty, true
+}
+
 // system takes a reading of the system's clock while it is disciplined.
 func (c *Clock) system(now time.Duration) {
 	ok, within := c.opt.Disciplined()

@@ -30,12 +30,18 @@ const (
 // and whether it gives back what it was given.
 func checkStorage(ctx context.Context, s *session) outcome {
 	dir := s.Config.Data
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	unwritten := func(err error) outcome {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			return found(Fail, "disk_full", "free_mib", "0", "want_mib", fmt.Sprint(2*s.Config.Spool.LimitMiB))
+		}
 		return failed("disk_read_only", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return unwritten(err)
 	}
 	f, err := os.CreateTemp(dir, ".doctor-*")
 	if err != nil {
-		return failed("disk_read_only", err)
+		return unwritten(err)
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
@@ -45,7 +51,7 @@ func checkStorage(ctx context.Context, s *session) outcome {
 		began := time.Now()
 		_, err := f.WriteAt(block, int64(i)*4096)
 		if err = errors.Join(err, f.Sync()); err != nil {
-			return failed("disk_read_only", err)
+			return unwritten(err)
 		}
 		if took = append(took, time.Since(began)); ctx.Err() != nil {
 			break
@@ -59,7 +65,9 @@ func checkStorage(ctx context.Context, s *session) outcome {
 		free = fs.Bavail * uint64(fs.Bsize) >> 20
 	}
 	values := []string{"median_ms", ms(median), "worst_ms", ms(worst), "free_mib", fmt.Sprint(free), "dir", filepath.Base(dir)}
-	if err := readBack(f); err != nil {
+	if err := readBack(f); errors.Is(err, unix.ENOSPC) {
+		return unwritten(err)
+	} else if err != nil {
 		return found(Fail, "disk_read_back", append(values, "error", err.Error())...)
 	}
 	switch {
@@ -155,7 +163,10 @@ func checkSupply(_ context.Context, s *session) outcome {
 // checkClock comes last: by then the centre and the receiver have been heard.
 func checkClock(_ context.Context, s *session) outcome {
 	w := s.clock.Wall()
+	ahead, within, ok := s.clock.System()
 	switch {
+	case ok && ahead.Abs() > within+time.Second: // a second may be a leap second
+		return found(Fail, "clock_wrong", "seconds", fmt.Sprintf("%+.1f", ahead.Seconds()), "source", w.Source.String())
 	case w.Source != wire.WallNone:
 		return found(Pass, "clock_good", "source", w.Source.String(), "within_ms", fmt.Sprint(w.Uncertainty.Milliseconds()))
 	case s.Bare:

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"slices"
@@ -19,6 +20,8 @@ type centreLink struct {
 	stop  context.CancelFunc
 	done  chan struct{}
 	since time.Time
+
+	uplink *uplink.Uplink
 
 	mu     sync.Mutex
 	heard  bool          // a signed answer has come
@@ -109,6 +112,7 @@ func (s *session) openLink() error {
 		stop()
 		return err
 	}
+	l.uplink = u
 	s.link = l
 	go func() {
 		defer close(l.done)
@@ -128,6 +132,12 @@ func (s *session) answered(ctx context.Context) outcome {
 		return failed("centre_silent", err)
 	}
 	if !s.link.wait(ctx, func() bool { return s.link.heard }) {
+		switch st := s.link.uplink.Status(); {
+		case st.Refused > 0:
+			return found(Fail, "centre_other", "key", hex.EncodeToString(s.Config.Centre.Key))
+		case st.Err != nil: // not even the broker took us
+			return failed("centre_refuses", st.Err)
+		}
 		return found(Fail, "centre_silent", "error", "no signed answer", "key", hexKey(s.key))
 	}
 	return found(Pass, "centre_answers", "ms", ms(s.link.answer))

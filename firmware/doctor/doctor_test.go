@@ -14,12 +14,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/gpio/gpiotest"
@@ -44,9 +44,11 @@ type box struct {
 	t      *testing.T
 	o      doctor.Options
 	pins   map[string]*gpiotest.Pin
-	gone   map[string]bool // lines that are not there
-	dead   map[string]bool // outputs that cannot be driven
-	broken map[string]bool // what a person does not see or do
+	gone   map[string]bool  // lines that are not there
+	shut   map[string]error // lines and ports that cannot be opened
+	noise  map[string]bool  // ports that something else speaks at
+	dead   map[string]bool  // outputs that cannot be driven
+	broken map[string]bool  // what a person does not see or do
 	sensor *fingerprinttest.Sensor
 	phone  *modemtest.Modem
 	sky    func(time.Time) string // what the receiver says
@@ -54,6 +56,8 @@ type box struct {
 	link   bool // of the broker
 	mute   bool // of the centre
 	deaf   bool // of the centre, to alarms
+	banned bool // by the broker
+	forged bool // the centre's answers
 
 	broker  *mochi.Server
 	mu      sync.Mutex
@@ -82,7 +86,7 @@ spool: {limit_mib: 4}
 		t.Fatal(err)
 	}
 	b := &box{
-		t: t, link: true, pins: make(map[string]*gpiotest.Pin), gone: make(map[string]bool), dead: make(map[string]bool), broken: make(map[string]bool),
+		t: t, link: true, pins: make(map[string]*gpiotest.Pin), gone: make(map[string]bool), shut: make(map[string]error), noise: make(map[string]bool), dead: make(map[string]bool), broken: make(map[string]bool),
 		sensor: fingerprinttest.New(fingerprinttest.Options{Slots: []int{3}}), loop: button.LoopNormal,
 		answers: make(chan doctor.Answer, 8), phone: modemtest.New("+8613900000000", modemtest.NewNetwork()),
 		sky: func(at time.Time) string {
@@ -100,7 +104,7 @@ spool: {limit_mib: 4}
 	b.o.Clock.Disciplined = func() (bool, time.Duration) { return false, 0 }
 	b.o.Clock.Earliest = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble begins in 2000
 	b.broker = mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
-	if err := errors.Join(b.broker.AddHook(new(auth.AllowHook), nil), b.broker.Serve()); err != nil {
+	if err := errors.Join(b.broker.AddHook(&door{b: b}, nil), b.broker.Serve()); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.broker.Subscribe(wire.UpFilter, 1, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) { b.receive(p.TopicName, p.Payload) }); err != nil {
@@ -109,9 +113,46 @@ spool: {limit_mib: 4}
 	return b
 }
 
+// A door lets everybody in, unless the box is banned.
+type door struct {
+	mochi.HookBase
+	b *box
+}
+
+func (*door) ID() string { return "door" }
+
+func (*door) Provides(what byte) bool {
+	return what == mochi.OnConnectAuthenticate || what == mochi.OnACLCheck
+}
+
+func (d *door) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool {
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	return !d.b.banned
+}
+
+func (*door) OnACLCheck(*mochi.Client, string, bool) bool { return true }
+
+// babble is a port at which something speaks all the time, and listens to nothing.
+func babble() (io.ReadWriteCloser, error) {
+	near, far := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	go func() {
+		for ; ; time.Sleep(10 * time.Millisecond) {
+			if _, err := far.Write([]byte("\xfe\x80$\xff\x00\r\n\xef\x01\xff")); err != nil {
+				return
+			}
+		}
+	}()
+	return near, nil
+}
+
 func (b *box) line(name string) (gpio.PinIO, error) {
 	if b.gone[name] {
 		return nil, fmt.Errorf("%w: %q", hw.ErrNoLine, name)
+	}
+	if err := b.shut[name]; err != nil {
+		return nil, err
 	}
 	return pin{b.pins[name], b}, nil
 }
@@ -152,8 +193,11 @@ func (b *box) open(p *agent.Ports) {
 		p.Loops[name] = loop{b}
 	}
 	p.GPS = func(ctx context.Context) (io.ReadWriteCloser, error) {
-		if b.gone["gps"] {
-			return nil, os.ErrNotExist
+		if err := b.shut["gps"]; err != nil {
+			return nil, err
+		}
+		if b.noise["gps"] {
+			return babble()
 		}
 		near, far := net.Pipe()
 		go func() {
@@ -170,17 +214,24 @@ func (b *box) open(p *agent.Ports) {
 		return near, nil
 	}
 	p.Modem = func(context.Context) (io.ReadWriteCloser, error) {
+		if err := b.shut["modem"]; err != nil {
+			return nil, err
+		}
+		if b.noise["modem"] {
+			return babble()
+		}
 		near, far := net.Pipe()
 		go func() { _ = b.phone.Serve(far) }()
 		return near, nil
 	}
-	p.Fingerprint = func(ctx context.Context, _ int) (io.ReadWriteCloser, error) {
-		if b.gone["fingerprint"] {
-			return nil, os.ErrNotExist
+	p.Fingerprint = func(ctx context.Context, baud int) (io.ReadWriteCloser, error) {
+		if err := b.shut["fingerprint"]; err != nil {
+			return nil, err
 		}
-		near, far := net.Pipe()
-		go func() { _ = b.sensor.Serve(context.WithoutCancel(ctx), far) }()
-		return near, nil
+		if b.noise["fingerprint"] {
+			return babble()
+		}
+		return b.sensor.Open(context.WithoutCancel(ctx), baud)
 	}
 }
 
@@ -229,7 +280,11 @@ func (b *box) receive(topic string, msg []byte) {
 	if b.mute {
 		return
 	}
-	out, err := wire.SealDown(&wire.Down{Device: "box-01", CentreTime: time.Now().UnixMilli(), Body: ack}, centreKey)
+	by := centreKey
+	if b.forged {
+		by = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, 32))
+	}
+	out, err := wire.SealDown(&wire.Down{Device: "box-01", CentreTime: time.Now().UnixMilli(), Body: ack}, by)
 	if err != nil {
 		b.t.Error(err)
 	}
@@ -298,7 +353,11 @@ func (b *box) run() (*doctor.Signed, []string) {
 
 func inBox(t *testing.T, f func(*box)) {
 	t.Helper()
-	dir := t.TempDir()
+	inBoxAt(t, t.TempDir(), f)
+}
+
+func inBoxAt(t *testing.T, dir string, f func(*box)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t, dir)
 		f(b)
@@ -430,16 +489,37 @@ func TestEachPartBroken(t *testing.T) {
 		"no lamp line":       {func(b *box) { b.gone["R"] = true }, []string{"lamp:red line_missing"}},
 		"a dead siren":       {func(b *box) { b.dead["S"] = true }, []string{"siren not_driven"}},
 		"a silent siren":     {func(b *box) { b.broken["siren"] = true }, []string{"siren not_seen"}},
-		"no reader":          {func(b *box) { b.gone["fingerprint"] = true }, []string{"fingerprint reader_lost"}},
+		"a held lamp line":   {func(b *box) { b.shut["R"] = syscall.EBUSY }, []string{"lamp:red line_missing"}},
+		"a held button":      {func(b *box) { b.shut["P"] = syscall.EBUSY }, []string{"button:panic line_missing"}},
+		"no siren line":      {func(b *box) { b.gone["S"] = true }, []string{"siren line_missing"}},
+		"a small card":       {func(b *box) { b.o.Config.Spool.LimitMiB = 1 << 40 }, []string{"storage disk_full"}},
+		"no reader":          {func(b *box) { b.shut["fingerprint"] = os.ErrNotExist }, []string{"fingerprint port_shut"}},
+		"a busy reader":      {func(b *box) { b.shut["fingerprint"] = syscall.EBUSY }, []string{"fingerprint port_shut"}},
+		"a mute reader":      {func(b *box) { b.sensor.Break(fingerprinttest.Silent, false) }, []string{"fingerprint reader_lost"}},
+		"a garbling reader":  {func(b *box) { b.sensor.Break(fingerprinttest.Garbage, false) }, []string{"fingerprint reader_lost"}},
+		"a cut reader":       {func(b *box) { b.sensor.Break(fingerprinttest.Cut, false) }, []string{"fingerprint reader_lost"}},
+		"a slow reader":      {func(b *box) { b.sensor.Break(fingerprinttest.Slow, false) }, []string{"fingerprint reader_lost"}},
+		"wrong sums":         {func(b *box) { b.sensor.Break(fingerprinttest.WrongSum, false) }, []string{"fingerprint reader_lost"}},
+		"huge lengths":       {func(b *box) { b.sensor.Break(fingerprinttest.HugeLength, false) }, []string{"fingerprint reader_lost"}},
+		"another speaks":     {func(b *box) { b.noise["fingerprint"] = true }, []string{"fingerprint reader_lost"}},
+		"another speed":      {func(b *box) { b.o.Config.Fingerprint.Baud = 9600 }, []string{"fingerprint reader_baud"}},
 		"a reader's lock":    {func(b *box) { b.sensor.SetPassword(99) }, []string{"fingerprint reader_password"}},
 		"nobody's finger":    {func(b *box) { b.broken["fingerprint"] = true }, []string{"fingerprint finger_unknown"}},
-		"no receiver":        {func(b *box) { b.gone["gps"] = true }, []string{"gps gps_lost"}},
+		"no receiver":        {func(b *box) { b.shut["gps"] = os.ErrNotExist }, []string{"gps port_shut"}},
+		"a busy receiver":    {func(b *box) { b.shut["gps"] = syscall.EBUSY }, []string{"gps port_shut"}},
+		"a garbling line":    {func(b *box) { b.noise["gps"] = true }, []string{"gps gps_garbled"}},
 		"a mute receiver":    {with(quiet), []string{"gps gps_mute"}},
 		"no sky":             {with(gpstest.NoFix), []string{"gps gps_no_fix"}},
 		"no antenna":         {with(func(at time.Time) string { return gpstest.Antenna("OPEN") + gpstest.NoFix(at) }), []string{"gps antenna_open"}},
 		"a wet antenna":      {with(func(at time.Time) string { return gpstest.Antenna("SHORT") + gpstest.NoFix(at) }), []string{"gps antenna_short"}},
 		"no SIM":             {func(b *box) { b.phone.Set(modemtest.Faults{SIM: "absent"}) }, []string{"modem sim_bad"}},
 		"a mute modem":       {func(b *box) { b.phone.Set(modemtest.Faults{Mute: true}) }, []string{"modem modem_lost"}},
+		"no modem":           {func(b *box) { b.shut["modem"] = os.ErrNotExist }, []string{"modem port_shut"}},
+		"a busy modem":       {func(b *box) { b.shut["modem"] = syscall.EBUSY }, []string{"modem port_shut"}},
+		"no modem speaks":    {func(b *box) { b.noise["modem"] = true }, []string{"modem modem_lost"}},
+		"a failed SIM":       {func(b *box) { b.phone.Set(modemtest.Faults{SIM: "failed"}) }, []string{"modem sim_bad"}},
+		"a SIM with a PIN":   {func(b *box) { b.phone.Set(modemtest.Faults{SIM: "pin"}) }, []string{"modem sim_bad"}},
+		"a locked SIM":       {func(b *box) { b.phone.Set(modemtest.Faults{SIM: "puk"}) }, []string{"modem sim_bad"}},
 		"no network":         {func(b *box) { b.phone.Set(modemtest.Faults{NoNetwork: true}) }, []string{"modem no_network"}},
 		"a weak radio":       {air(wifi.State{Condition: wifi.Joined, SSID: "a", SignalDBm: -76}), []string{"wifi wifi_weak"}},
 		"no access point":    {air(wifi.State{Condition: wifi.Away, SSID: "a", Error: "e"}), []string{"wifi wifi_away"}},
@@ -450,8 +530,17 @@ func TestEachPartBroken(t *testing.T) {
 		"a radio that waits": {air(wifi.State{Condition: wifi.Joining, SSID: "a"}), []string{"wifi wifi_not_joined"}},
 		"no word of a radio": {func(b *box) { b.o.WiFi = func() (*wifi.State, error) { return nil, errors.New("netlink") } }, []string{"wifi wifi_failed"}},
 		"no broker":          {func(b *box) { b.link = false }, []string{"server:centre:1883 server_unreached", "centre not_possible", "test_alarm not_possible"}},
-		"a stranger there":   {func(b *box) { b.mute = true }, []string{"centre centre_silent", "test_alarm not_possible"}},
-		"a centre that lost": {func(b *box) { b.deaf = true }, []string{"test_alarm alarm_unacknowledged"}},
+		"no broker, no sky": {func(b *box) { b.link = false; b.sky = gpstest.NoFix }, []string{
+			"gps gps_no_fix", "server:centre:1883 server_unreached", "centre not_possible", "test_alarm not_possible", "clock clock_unset",
+		}},
+		"a wrong time server": {func(b *box) {
+			b.o.Clock.Disciplined = func() (bool, time.Duration) { return true, 10 * time.Millisecond }
+			b.o.Clock.Now = func() time.Time { return time.Now().Add(time.Hour) }
+		}, []string{"clock clock_wrong"}},
+		"a broker that refuses": {func(b *box) { b.banned = true }, []string{"centre centre_refuses", "test_alarm not_possible"}},
+		"another centre":        {func(b *box) { b.forged = true }, []string{"centre centre_other", "test_alarm not_possible"}},
+		"a stranger there":      {func(b *box) { b.mute = true }, []string{"centre centre_silent", "test_alarm not_possible"}},
+		"a centre that lost":    {func(b *box) { b.deaf = true }, []string{"test_alarm alarm_unacknowledged"}},
 		"others read a key": {func(b *box) {
 			if _, err := agent.LoadOrCreateKey(b.o.Config.Data); err != nil {
 				b.t.Fatal(err)
@@ -462,6 +551,7 @@ func TestEachPartBroken(t *testing.T) {
 		}, []string{"key key_bad", "centre not_possible", "test_alarm not_possible"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inBox(t, func(b *box) {
 				c.break_(b)
 				b.o.Person = b.person()
@@ -496,6 +586,33 @@ func TestAReadOnlyDisk(t *testing.T) {
 			t.Errorf("named %q, want %q", wrong, want)
 		}
 	})
+}
+
+// A disk that is full is told from one that cannot be written.
+func TestAFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("not root: a full disk is not tested")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("no file system can be mounted here, a full disk is not tested: %v", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	for name, size := range map[string]int{"wholly": 2 << 20, "nearly": 1<<20 - 64<<10, "half": 512 << 10} {
+		if err := os.WriteFile(dir+"/other", make([]byte, size), 0o600); err != nil && name != "wholly" {
+			t.Fatal(err)
+		}
+		inBoxAt(t, dir, func(b *box) {
+			s, _ := b.run()
+			if r := s.Results[0]; r.ID != "storage" || r.Code != "disk_full" || s.Verdict != doctor.Bad {
+				t.Errorf("%s: %s %s, verdict %s", name, r.ID, r.Code, s.Verdict)
+			}
+		})
+	}
 }
 
 // While an agent runs, the ports are its, and that is said.

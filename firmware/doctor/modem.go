@@ -28,7 +28,7 @@ func (s *session) modem(ctx context.Context) outcome {
 	}
 	port, err := ports.Modem(ctx)
 	if err != nil {
-		return failed("modem_lost", err)
+		return failed("port_shut", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	states, ended := make(chan modem.State, 16), make(chan error, 1)

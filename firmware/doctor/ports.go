@@ -221,6 +221,10 @@ func (s *session) speak(ctx context.Context) outcome {
 	return answerTo(ctx, s.ask(ctx, "voice", "spoken", nil), "seen", "not_seen")
 }
 
+// readerMute is how long a sensor may say nothing before it is looked for at
+// other speeds.
+const readerMute = 8 * time.Second
+
 // finger waits until the reader works, and then for an enrolled finger.
 func (s *session) finger(ctx context.Context) outcome {
 	f := s.Config.Fingerprint
@@ -244,8 +248,9 @@ func (s *session) finger(ctx context.Context) outcome {
 	}
 	port, err := ports.Fingerprint(ctx, f.Baud)
 	if err != nil {
-		return failed("reader_lost", err)
+		return failed("port_shut", err)
 	}
+	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	events, ended := make(chan fingerprint.Event, 16), make(chan error, 1)
 	go func() {
@@ -263,7 +268,19 @@ func (s *session) finger(ctx context.Context) outcome {
 			<-ended
 		}
 	}()
-	patience := time.NewTimer(10 * time.Second)
+	// silent looks for a sensor at other speeds, as the agent does.
+	silent := func(err error) outcome {
+		if cancel(); !over {
+			over = true
+			<-ended
+		}
+		baud, ferr := fingerprint.FindBaud(whole, ports.Fingerprint, f.Baud, fingerprint.Options{Password: f.Password})
+		if ferr != nil {
+			return failed("reader_lost", err)
+		}
+		return found(Fail, "reader_baud", "baud", fmt.Sprint(baud), "configured", fmt.Sprint(f.Baud))
+	}
+	patience := time.NewTimer(readerMute)
 	defer patience.Stop()
 	ready := false
 	var answers <-chan Answer
@@ -276,6 +293,8 @@ func (s *session) finger(ctx context.Context) outcome {
 				return failed("reader_password", err)
 			case err == nil:
 				err = errors.New("ended")
+			case !ready && errors.Is(err, fingerprint.ErrTimeout):
+				return silent(err)
 			}
 			return failed("reader_lost", err)
 		case e := <-events:
@@ -296,7 +315,7 @@ func (s *session) finger(ctx context.Context) outcome {
 			}
 		case <-patience.C:
 			if !ready {
-				return found(Fail, "reader_lost", "error", "no answer")
+				return silent(fingerprint.ErrTimeout)
 			}
 		case a, ok := <-answers:
 			if !ok {
@@ -342,17 +361,17 @@ func (s *session) gps(ctx context.Context) outcome {
 	began := time.Now()
 	port, err := ports.GPS(ctx)
 	if err != nil {
-		return failed("gps_lost", err)
+		return failed("port_shut", err)
 	}
 	s.tell("gps", "ask.gps")
 	r := gps.ReceiverByName(g.Receiver)
 	code := s.listen(ctx, port, r)
-	if code.code == "gps_mute" && r != nil && ports.GPSAt != nil {
+	if (code.code == "gps_mute" || code.code == "gps_garbled") && r != nil && ports.GPSAt != nil {
 		if _, err := r.Hurry(ctx, ports.GPSAt, g.Baud); err != nil {
 			return failed("gps_mute", err)
 		}
 		if port, err = ports.GPS(ctx); err != nil {
-			return failed("gps_lost", err)
+			return failed("port_shut", err)
 		}
 		code = s.listen(ctx, port, r)
 	}
@@ -383,7 +402,8 @@ func (s *session) listen(ctx context.Context, port io.ReadWriteCloser, r *gps.Re
 	}
 	defer func() { cancel(); port.Close(); <-setup }()
 	heard, antenna := false, gps.AntennaUntold
-	d := gps.NewListener(port, func(h gps.Heard) {
+	bytes := &counter{Reader: port}
+	d := gps.NewListener(bytes, func(h gps.Heard) {
 		if h.Answer != nil {
 			select {
 			case answers <- *h.Answer:
@@ -404,6 +424,8 @@ func (s *session) listen(ctx context.Context, port io.ReadWriteCloser, r *gps.Re
 		switch {
 		case bad && (err != nil || fixes > 0):
 			return found(Fail, "antenna_"+antenna.String())
+		case err != nil && !heard && bytes.n > 0 && (!mute.Stop() || ctx.Err() != nil):
+			return found(Fail, "gps_garbled", "bytes", fmt.Sprint(bytes.n), "baud", fmt.Sprint(s.Config.GPS.Baud))
 		case err != nil && !heard && !mute.Stop():
 			return found(Fail, "gps_mute", "error", gps.ErrMute.Error())
 		case err != nil && heard:
@@ -428,6 +450,18 @@ func (s *session) listen(ctx context.Context, port io.ReadWriteCloser, r *gps.Re
 		return found(Pass, "gps_fix", "lat", fmt.Sprintf("%.6f", f.Lat), "lon", fmt.Sprintf("%.6f", f.Lon),
 			"hdop", fmt.Sprintf("%.1f", f.HDOP), "satellites", fmt.Sprint(f.Used))
 	}
+}
+
+// A counter counts what it reads.
+type counter struct {
+	io.Reader
+	n int
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n += n
+	return n, err
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -38,7 +38,7 @@ func (u *Uplink) connection(ctx context.Context, server int) (err error) {
 	}
 	// A link that is lost or stalled cannot take a DISCONNECT.
 	defer func() { k.close(ctx.Err() != nil || errors.Is(err, errHome)) }()
-	u.change(func(st *Status) { st.Connected, st.Server, st.Since = true, address, time.Now() })
+	u.change(func(st *Status) { st.Connected, st.Server, st.Since, st.Err = true, address, time.Now(), nil })
 	u.log.Info("uplink connected", "server", address)
 	s := &session{u: u, link: k, flights: make(map[place]*flight), progress: time.Now()}
 	if err := s.hello(); err != nil {

@@ -129,6 +129,7 @@ type Status struct {
 	InFlight  int       // events sent and not acknowledged
 	Silent    bool      // see Options.OnSilent
 	Refused   uint64    // downlink messages that were not the centre's word to us
+	Err       error     // why the last connection did not come about, or ended; nil while one stands
 }
 
 // A wait is how long a lane has waited for the centre.
@@ -215,7 +216,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		address := u.opt.Servers[server]
 		err := u.connection(ctx, server)
 		healthy := u.Status().Heard && errors.Is(err, errLost)
-		u.change(func(s *Status) { s.Connected, s.Heard, s.InFlight = false, false, 0 })
+		u.change(func(s *Status) { s.Connected, s.Heard, s.InFlight, s.Err = false, false, 0, err })
 		u.checkSilent()
 		if ctx.Err() != nil {
 			break
