@@ -137,7 +137,7 @@ func listAccounts(accounts *account.Service, std streams) error {
 		if a.Disabled {
 			state = "disabled"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Name, a.Role, strings.Join(a.Scope, ","), a.Opens(), state)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", plain(a.Name), a.Role, plain(strings.Join(a.Scope, ",")), a.Opens(), state)
 	}
 	return w.Flush()
 }

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 )
@@ -97,13 +98,24 @@ func Run(ctx context.Context, version string, args []string, stdin io.Reader, st
 		return 0
 	}
 	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(stderr, "cloud-bridge: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(stderr, "cloud-bridge: %s\n", plain(strings.TrimRight(line, "\n")))
 	}
 	if errors.Is(err, errUsage) {
 		fmt.Fprint(stderr, usage)
 		return 2
 	}
 	return 1
+}
+
+// plain is a text as it may stand on a terminal: what is not printed there, escape sequences
+// and what turns the line among them, is replaced.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
 }
 
 func run(ctx context.Context, version string, args []string, std streams) error {
@@ -216,7 +228,7 @@ func deviceCommand(ctx context.Context, args []string, std streams) (err error) 
 	if args[0] == "list" {
 		devices, err := st.Devices(ctx)
 		for _, d := range devices {
-			fmt.Fprintf(std.out, "%s\t%s\t%s\t%s\n", d.ID, d.Kind, hex.EncodeToString(d.Key), d.Name)
+			fmt.Fprintf(std.out, "%s\t%s\t%s\t%s\n", d.ID, d.Kind, hex.EncodeToString(d.Key), plain(d.Name))
 		}
 		return err
 	}

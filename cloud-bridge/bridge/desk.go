@@ -266,7 +266,7 @@ func groupCommand(ctx context.Context, args []string, std streams) error {
 			if g.Automatic {
 				how = "they sound at once"
 			}
-			fmt.Fprintf(std.out, "%s\t%s\t%s\t%s\t%s\n", g.ID, g.Name, how, g.Sounds, strings.Join(g.Devices, ","))
+			fmt.Fprintf(std.out, "%s\t%s\t%s\t%s\t%s\n", g.ID, plain(g.Name), how, g.Sounds, strings.Join(g.Devices, ","))
 		}
 		return err
 	})

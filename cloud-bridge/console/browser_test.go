@@ -1,7 +1,6 @@
 package console_test
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/fengsui/fengsui/cloud-bridge/account"
 	"github.com/fengsui/fengsui/cloud-bridge/console"
-	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -209,40 +207,6 @@ func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 		return errors.New("no verb " + r.URL.Path)
 	}
 	return nil
-}
-
-// hostile are strings that would do harm as markup, script or format.
-var hostile = []string{
-	`<img src=x onerror=alert(1)>`, `</script><script>alert(1)//`, `"><svg onload=alert(1)>`, `javascript:alert(1)`,
-	`{{7*7}}${7*7}`, "\u202egnirts \u2066", `<b>bold`, `' onfocus=alert(1) x='`,
-}
-
-// seedHostile puts them wherever a device or a person can.
-func seedHostile(w *world) error {
-	for n, text := range hostile {
-		id := places[n].id
-		r := store.Registration{ID: id, Kind: places[n].kind, Name: text, At: places[n].at, Key: key.Public().(ed25519.PublicKey)}
-		if err := w.db.Register(w.t.Context(), r); err != nil {
-			return err
-		}
-		w.send(id, wire.Alarm, 0, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: text, Press: 1},
-			func(e *wire.Event) { e.Officer = text })
-		w.send(id, wire.Duty, 0, &wire.Fault{Code: text, Active: true, Detail: text})
-		w.send(id, wire.Duty, 0, wire.NewHealth(time.Hour, text, nil))
-		w.send(id, wire.Duty, 0, &wire.SignOn{Officer: text, Slot: 1, Score: 1})
-		refusal := store.Refusal{At: time.Now(), Topic: text, Reason: text, Detail: text, Size: 1}
-		if _, err := w.db.Commit(w.t.Context(), store.Batch{Refusals: []store.Refusal{refusal}}); err != nil {
-			return err
-		}
-		if _, err := w.db.Acknowledge(w.t.Context(), int64(n+1), text); err != nil {
-			return err
-		}
-	}
-	if _, err := w.db.Dispatch(w.t.Context(), 2, hostile[0], hostile[1]); err != nil {
-		return err
-	}
-	_, err := w.db.CloseIncident(w.t.Context(), 3, hostile[0], incident.Real, hostile[2])
-	return err
 }
 
 // seedCalm lets boxes beat and cars drive; one car's last fix is old.

@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
@@ -87,13 +88,24 @@ func Run(ctx context.Context, version string, args []string, stdin io.Reader, st
 		return int(code)
 	}
 	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(stderr, "fengsui: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(stderr, "fengsui: %s\n", plain(strings.TrimRight(line, "\n")))
 	}
 	if errors.Is(err, errUsage) {
 		fmt.Fprint(stderr, usage)
 		return 2
 	}
 	return 1
+}
+
+// plain is a text as it may stand on a terminal: what is not printed there, escape sequences
+// and what turns the line among them, is replaced.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) || r == '\t' {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
 }
 
 func run(ctx context.Context, version string, args []string, std streams) error {

@@ -127,7 +127,7 @@ func listFingers(ctx context.Context, c fingers.Clerk, out io.Writer) error {
 		if slices.Contains(l.Empty, slot) {
 			note += " missing-in-sensor"
 		}
-		fmt.Fprintf(out, "%d %s %s by %s%s\n", slot, f.Officer, f.Role, f.By, note)
+		fmt.Fprintf(out, "%d %s %s by %s%s\n", slot, plain(f.Officer), f.Role, plain(f.By), note)
 	}
 	for _, slot := range l.Nobodys {
 		fmt.Fprintf(out, "%d - nobody's: a match is refused; delete it\n", slot)

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fengsui/fengsui/firmware/fingers"
 	"github.com/fengsui/fengsui/firmware/wire"
@@ -256,6 +257,9 @@ func (t *Terminal) do(f func(r *http.Request, body []byte) (any, error)) http.Ha
 
 // members reads a JSON object of known members.
 func members(body []byte, v any) error {
+	if !utf8.Valid(body) {
+		return &FieldError{"body", shorten(string(body)), "UTF-8"}
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -270,9 +274,9 @@ func members(body []byte, v any) error {
 func shorten(s string) string {
 	const most = 80
 	if len(s) <= most {
-		return s
+		return strings.ToValidUTF8(s, "\uFFFD")
 	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
+	return strings.ToValidUTF8(s[:most], "\uFFFD") + "…"
 }
 
 func incidentOf(r *http.Request) (uint64, error) {
@@ -357,7 +361,7 @@ func (t *Terminal) note(r *http.Request, body []byte) (any, error) {
 		return nil, err
 	}
 	if strings.TrimSpace(m.Text) == "" {
-		return nil, &FieldError{"text", m.Text, "a text"}
+		return nil, &FieldError{"text", shorten(m.Text), "a text"}
 	}
 	if err := textOf("text", m.Text); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@
 // are kept in SHOTS; CHECK=words runs the checks with these words in their names.
 import assert from "node:assert/strict";
 import { accessible, account, cab as cabOf, call, check, desk as address, device, end, gloves, incidents, name, picture, shot, shots, signIn, tell, text, until, visible } from "./kit.mjs";
+import { guarded, judge, strings, trap } from "../../cloud-bridge/console/web/hostile.mjs";
 
 const words = {
   "zh-CN": { title: /新警情/, kind: "紧急求助", sent: "中心已收", coming: /途中|已到达/, state: { accepted: "已接受", closed: "已结案" } },
@@ -301,6 +302,46 @@ await check("the centre is killed and started while both screens are open", asyn
 await check("an exercise ends by itself", async () => {
   await until("box-05 is in earnest again", async () => { const d = await device("box-05"); return !d.drill && d.lamps.shows === "idle"; }, 90);
   assert.equal((await call("GET", "/drills")).body.drills.find((d) => d.device === "box-05")?.on ?? false, false);
+});
+
+await check("the terminal: what the centre and the device call things stays text", async () => {
+  const s = await cabOf(await device("car-01"));
+  guarded(s);
+  const { page } = s;
+  await page.addInitScript(trap);
+  const state = JSON.parse(await (await page.request.get(new URL("/api/state", page.url()).href)).text());
+  const all = (await strings()).map((x) => x.slice(0, 600)), now = new Date().toISOString();
+  // A state for each string, in which each text is another one; every second has nobody on.
+  const states = all.map((_, n) => {
+    const next = (most = 64) => all[n++ % all.length].slice(0, most);
+    const off = n % 2 === 0;
+    const task = (incident) => ({
+      incident, state: "assigned", stage: next(), kind: next(), priority: 1, drill: false, silent: false, name: next(), device: next(), note: next(600), place: { lat: 30, lon: 103 },
+      source: "surveyed", place_age_s: 0, pressed: now, pressed_within_s: 1, metres: 100, bearing: 20, said: [{ answer: next(), code: next(), note: next(600), officer: next(), at: now, sent: true }], photos: [],
+    });
+    return {
+      ...state, device: next(), faults: [next(), "button_stuck:" + next()], help: { step: "unit_coming", unit: next(), presses: 1 },
+      fix: { text: next(), age_s: 1, mode: 3, within_m: 5, kmh: 0, course: null, quality: "live" }, gps: true,
+      duty: off ? null : { officer: next(), fix: null, tasks: [task("17"), task("18")], photos: [] },
+      fingers: { by: next(), left_s: 30, step: "", library: 9, list: [1, 2].map((slot) => ({ slot, officer: next(), role: next(), duress: slot === 1, config: false, empty: false })) },
+    };
+  });
+  let from = 0;
+  await page.route("**/api/stream", (route) => route.fulfill({ contentType: "text/event-stream", body: "retry: 100\n" + states.slice(from, from + 40).map((x) => `data: ${JSON.stringify(x)}\n\n`).join("") }));
+  await page.route("**/api/fingers/*", (route) => route.fulfill({ contentType: "application/json", body: "{}" }));
+  for (; from < states.length; from += 40) {
+    await page.reload();
+    await page.locator("#lost").waitFor({ state: "hidden" });
+    await until("the states", async () => (await text(page, "#device")) !== "–" && (await text(page, "#device")) !== state.device);
+    await judge(page, "the terminal");
+    if (await page.locator("#fingers-open").isVisible()) {
+      await page.click("#fingers-open");
+      await until("the list", async () => (await page.locator("#fingers-list li").count()) === 2);
+      await judge(page, "the terminal's fingers");
+      await page.click("#fingers-close");
+    }
+  }
+  await shot(page, "terminal-en-hostile");
 });
 
 await end();

@@ -14,9 +14,10 @@ export class Refusal extends Error {
   }
 }
 
-// parse reads JSON and makes control characters visible, those that turn the direction of
-// text among them: a name must not be able to rearrange the sentence around it.
-const hidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+// parse reads JSON and makes visible what cannot be seen, control characters and those that
+// turn the direction of text: a name must not be able to rearrange the sentence around it, or
+// to look like another.
+const hidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
 const parse = (text) => JSON.parse(text, (_, value) => (typeof value === "string" ? value.replace(hidden, "\ufffd") : value));
 
 async function request(path, options) {

@@ -3,7 +3,7 @@
 import { Refusal, get, remove, post, put } from "./api.js";
 import { $, h, typing } from "./dom.js";
 import { refusal } from "./refusal.js";
-import { areas, boot, clock, minute, span, t, tx } from "./text.js";
+import { apart, areas, boot, clock, minute, span, t, tx } from "./text.js";
 
 // Who takes units out of service, and who plans; the centre judges it anew.
 const acts = ["dispatcher", "supervisor", "admin"].includes(boot.me.role);
@@ -86,7 +86,7 @@ function drawShifts(list) {
 function drawVisits(list) {
   $("visits").replaceChildren(...list.sort((a, b) => Date.parse(b.due) - Date.parse(a.due)).map((v) => h("tr", {},
     h("th", { scope: "row" }, name(v.name || v.round)), h("td", {}, h("code", {}, v.point)), h("td", { class: "num" }, minute(v.due), "–", minute(v.until)),
-    h("td", { class: v.state === "missed" ? "bad" : v.state === "late" ? "doubt" : "" }, tx("visit", v.state), v.at ? " " + minute(v.at) : ""), h("td", {}, name(v.by || v.who.join(t("list.comma")))))));
+    h("td", { class: v.state === "missed" ? "bad" : v.state === "late" ? "doubt" : "" }, tx("visit", v.state), v.at ? " " + minute(v.at) : ""), h("td", {}, name(v.by || v.who.map(apart).join(t("list.comma")))))));
 }
 
 function drawDrills(list) {
@@ -154,7 +154,7 @@ function drawPlaces(groups, features) {
   const select = $("drill").elements.where, was = select.value;
   select.replaceChildren(
     ...groups.map((g) => new Option(t("duty.in_group", { name: g.name }), "group:" + g.id)),
-    ...features.map((f) => new Option(`${tx("tier", f.properties.level)} · ${f.properties.name ?? f.properties.id}`, "area:" + f.properties.id)));
+    ...features.map((f) => new Option(`${tx("tier", f.properties.level)} · ${apart(f.properties.name ?? f.properties.id)}`, "area:" + f.properties.id)));
   if (was) select.value = was;
 }
 

@@ -3,7 +3,7 @@
 import { Refusal, get } from "./api.js";
 import { $, h } from "./dom.js";
 import { devices } from "./model.js";
-import { clock, t, ticking, tx } from "./text.js";
+import { apart, clock, t, ticking, tx } from "./text.js";
 
 const shownGaps = 200; // a page of more is no report; the API has all
 
@@ -44,7 +44,7 @@ function drawBoard(b, c) {
   }
   if (s && !Object.values(s).some(Boolean)) parts.push(h("span", {}, t("board.supply_ok")));
   if (c) parts.push(h("span", { class: c.verdict === "pass" ? "" : c.verdict === "fail" ? "bad" : "doubt", title: c.report },
-    t("commissioned." + c.verdict), " ", t("commissioned.at", { at: clock(c.at) }), c.by && h("bdi", {}, " ", c.by), c.self_test ? " " + t("commissioned.self_test") : "", c.problems.length ? ": " + c.problems.join(t("list.comma")) : ""));
+    t("commissioned." + c.verdict), " ", t("commissioned.at", { at: clock(c.at) }), c.by && h("bdi", {}, " ", c.by), c.self_test ? " " + t("commissioned.self_test") : "", c.problems.length ? ": " + c.problems.map(apart).join(t("list.comma")) : ""));
   $("device-board").hidden = !parts.length;
   $("device-board").replaceChildren(...parts.flatMap((p, i) => (i ? [" · ", p] : [p])));
 }

@@ -4,7 +4,7 @@
 import { Refusal, get } from "./api.js";
 import { $, h } from "./dom.js";
 import { refusal } from "./refusal.js";
-import { boot, span, t, tx } from "./text.js";
+import { apart, boot, span, t, tx } from "./text.js";
 
 const form = $("period");
 const day = (d) => new Intl.DateTimeFormat("sv-SE", { timeZone: boot.zone, dateStyle: "short" }).format(d);
@@ -48,7 +48,7 @@ async function load() {
   }
 }
 
-const label = (r, s) => [s.per === "all" ? "" : day(Date.parse(r.from)), r.name || r.area || (s.tier === "district" ? "" : t("stats.outside"))].filter(Boolean).join(" ") || t("stats.all");
+const label = (r, s) => [s.per === "all" ? "" : day(Date.parse(r.from)), apart(r.name || r.area) || (s.tier === "district" ? "" : t("stats.outside"))].filter(Boolean).join(" ") || t("stats.all");
 const seconds = (v) => (v === null || v === undefined ? "–" : span(v * 1000, Math.round));
 const percent = (v) => (v === null || v === undefined ? "–" : (v * 100).toFixed(1) + " %");
 
@@ -100,7 +100,7 @@ function bars(rows, most, title) {
   const svg = s("svg", { viewBox: `0 0 ${width} ${rows.length * line + 8}`, role: "img", "aria-label": title });
   rows.forEach((r, n) => {
     const y = n * line + 6;
-    svg.append(s("text", { x: 0, y: y + 17 }, r.label.length > longest ? r.label.slice(0, longest - 1) + "…" : r.label));
+    svg.append(s("text", { x: 0, y: y + 17 }, apart(r.label.length > longest ? r.label.slice(0, longest - 1) + "…" : r.label)));
     for (const b of r.bars) svg.append(s("rect", { x: left, y: y + b.at, width: Math.max(1, x(b.value) - left), height: b.high, class: b.class, rx: 2 }));
     svg.append(s("text", { x: x(Math.max(...r.bars.map((b) => b.value))) + 5, y: y + 17 }, r.text));
     if (r.target) svg.append(s("line", { x1: x(r.target), x2: x(r.target), y1: y - 2, y2: y + 26, class: "target" }));

@@ -5,6 +5,11 @@ import { h } from "./dom.js";
 
 export const boot = JSON.parse(document.getElementById("boot").textContent);
 
+// apart keeps text that runs from right to left to itself, within a sentence that does not
+// (Unicode Standard Annex 9, section 2.4: first strong isolate).
+const rightToLeft = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+export const apart = (text) => (rightToLeft.test(text) ? "\u2068" + text + "\u2069" : String(text));
+
 // t is the message of key, with {name} replaced from values.
 export function t(key, values = {}) {
   const text = boot.messages[key];
@@ -12,7 +17,7 @@ export function t(key, values = {}) {
     console.error("no message for " + key);
     return key;
   }
-  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+  return text.replace(/\{(\w+)\}/g, (_, name) => apart(values[name] ?? ""));
 }
 
 // tx is the message of a value that a device or the centre named; a value without a
@@ -80,7 +85,7 @@ export const minute = (at) => clock(at).replace(/:\d\d$/, "");
 export const areas = new Map();
 
 // areaName is where something lies, from the smallest area on.
-export const areaName = (area) => [area.cell, area.village, area.township, area.district].filter(Boolean).map((id) => areas.get(id)?.name ?? id).join(" · ");
+export const areaName = (area) => [area.cell, area.village, area.township, area.district].filter(Boolean).map((id) => apart(areas.get(id)?.name ?? id)).join(" · ");
 
 export function distance(metres) {
   return metres < 950 ? t("distance.m", { n: Math.round(metres / 10) * 10 }) : t("distance.km", { n: (metres / 1000).toFixed(1) });

@@ -4,18 +4,23 @@ export const $ = (id) => document.getElementById(id);
 export const words = JSON.parse($("words").textContent);
 export const lang = document.documentElement.lang;
 
+// apart keeps text that runs from right to left to itself, within a sentence that does not
+// (Unicode Standard Annex 9, section 2.4: first strong isolate).
+const rightToLeft = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+export const apart = (text) => (rightToLeft.test(text) ? "\u2068" + text + "\u2069" : String(text));
+
 export function t(key, values = {}) {
   const text = words[key];
   if (text === undefined) {
     console.error("no words for " + key);
     return key;
   }
-  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+  return text.replace(/\{(\w+)\}/g, (_, name) => apart(values[name] ?? ""));
 }
 export const tx = (prefix, value) => words[prefix + "." + value] ?? String(value);
 
 // Names from elsewhere must not turn the line around them.
-const hidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const hidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
 export const parse = (text) => JSON.parse(text, (_, v) => (typeof v === "string" ? v.replace(hidden, "\ufffd") : v));
 
 export function h(tag, attributes, ...children) {

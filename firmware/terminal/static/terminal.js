@@ -1,7 +1,7 @@
 // The officer's screen: draws the state that the device tells, and takes what is pressed.
 // Text always goes in as text.
 
-import { $, h, lang, parse, post, say, span, t, tx } from "./base.js";
+import { $, apart, h, lang, parse, post, say, span, t, tx } from "./base.js";
 import { draw as drawFingers } from "./fingers.js";
 import { distance, draw as drawMap } from "./map.js";
 
@@ -63,7 +63,7 @@ function draw() {
   if (!now || (now.state !== "assigned" && fresh.length)) selected = (fresh[0] ?? tasks[0])?.incident ?? null;
   for (const x of fresh) {
     seen.add(x.incident);
-    say(t("say.assigned", { what: tx("kind", x.kind) + " · " + (x.name || x.device) }));
+    say(t("say.assigned", { what: tx("kind", x.kind) + " · " + apart(x.name || x.device) }));
     chime();
   }
   $("off").hidden = !!s.duty;
@@ -77,7 +77,7 @@ function draw() {
 
 function fault(code) {
   const [kind, part] = code.split(/:(.*)/, 2);
-  return tx("fault", kind) + (part ? ` (${part})` : "");
+  return apart(tx("fault", kind)) + (part ? ` (${apart(part)})` : "");
 }
 
 function drawFix(s) {
@@ -103,7 +103,7 @@ let pinLocked = false;
 
 function drawTask(x, tasks) {
   $("tabs").hidden = tasks.length < 2;
-  const label = (y) => tx("kind", y.kind) + " · " + (y.name || y.device || "#" + y.incident);
+  const label = (y) => tx("kind", y.kind) + " · " + apart(y.name || y.device || "#" + y.incident);
   const tab = (y) => (y.state === "assigned" ? label(y) : t("over.tab", { what: label(y) }));
   if (tasks.length > 1) {
     const key = JSON.stringify([selected, tasks.map((y) => [y.incident, tab(y)])]);
