@@ -316,13 +316,13 @@ await check("the terminal: what the centre and the device call things stays text
     const next = (most = 64) => all[n++ % all.length].slice(0, most);
     const off = n % 2 === 0;
     const task = (incident) => ({
-      incident, state: "assigned", stage: next(), kind: next(), priority: 1, drill: false, silent: false, name: next(), device: next(), note: next(600), place: { lat: 30, lon: 103 },
+      incident, state: n % 3 ? "assigned" : "ended", by: next(), code: next(), over: now, near: [{ lat: 30.001, lon: 103, name: next() }], stage: next(), kind: next(), priority: 1, drill: false, silent: false, name: next(), device: next(), note: next(600), place: { lat: 30, lon: 103 },
       source: "surveyed", place_age_s: 0, pressed: now, pressed_within_s: 1, metres: 100, bearing: 20, said: [{ answer: next(), code: next(), note: next(600), officer: next(), at: now, sent: true }], photos: [],
     });
     return {
       ...state, device: next(), faults: [next(), "button_stuck:" + next()], help: { step: "unit_coming", unit: next(), presses: 1 },
       fix: { text: next(), age_s: 1, mode: 3, within_m: 5, kmh: 0, course: null, quality: "live" }, gps: true,
-      duty: off ? null : { officer: next(), fix: null, tasks: [task("17"), task("18")], photos: [] },
+      duty: off ? null : { officer: next(), fix: { lat: 30, lon: 103, mode: 3 }, path: [], tasks: [task("17"), task("18")], photos: [] },
       fingers: { by: next(), left_s: 30, step: "", library: 9, list: [1, 2].map((slot) => ({ slot, officer: next(), role: next(), duress: slot === 1, config: false, empty: false })) },
     };
   });

@@ -5,7 +5,7 @@ import { $, h, keyed } from "./dom.js";
 import * as filter from "./filter.js";
 import { devices, fixState, heardState } from "./model.js";
 import { networks } from "./networks.js";
-import { apart, clock, span, t, ticking, tx } from "./text.js";
+import { apart, boot, clock, span, t, ticking, tx } from "./text.js";
 
 // trouble is how much a device wants looking at; the most stands first.
 function trouble(d) {
@@ -111,5 +111,5 @@ export function drawRefused(refused) {
   $("refused-total").textContent = refused.total;
   $("refused-total").className = "num " + (refused.total ? "bad" : "dim");
   $("refused-rows").replaceChildren(...refused.recent.slice(0, 50).map((r) =>
-    h("tr", {}, h("td", { class: "num" }, clock(r.at)), h("td", {}, h("code", {}, r.topic)), h("td", {}, h("bdi", {}, tx("refused_reason", r.reason.replaceAll(" ", "_"))), h("span", { class: "dim" }, ...(r.detail && r.detail !== r.reason ? [" – ", h("bdi", {}, r.detail)] : []))), h("td", { class: "num" }, String(r.size)))));
+    h("tr", {}, h("td", { class: "num" }, clock(r.at)), h("td", {}, h("code", {}, r.topic)), h("td", {}, h("bdi", {}, boot.messages["refused_reason." + r.reason.replaceAll(" ", "_")] ?? r.reason), h("span", { class: "dim" }, ...(r.detail && r.detail !== r.reason ? [" – ", h("bdi", {}, r.detail)] : []))), h("td", { class: "num" }, String(r.size)))));
 }
