@@ -56,7 +56,7 @@ func valued() map[string][]string {
 			incident.WhatSuspended, incident.WhatResumed, incident.WhatReturned, incident.WhatEscalated,
 			incident.WhatUnitShown, incident.WhatUnitAccepted, incident.WhatUnitRefused, incident.WhatEnRoute, incident.WhatOnScene,
 			incident.WhatChecked, incident.WhatNeedHelp, incident.WhatUnitClosed, incident.WhatStranger,
-			incident.WhatSoundAsked, incident.WhatSounded, incident.WhatNotSounded, incident.WhatSoundOff, incident.WhatAttachment,
+			incident.WhatSoundAsked, incident.WhatSounded, incident.WhatNotSounded, incident.WhatSoundOff, incident.WhatAttachment, incident.WhatRedated, incident.WhatDoubted,
 		},
 		"start": {wire.StartDamaged.String(), wire.StartRolledBack.String()},
 		"started": {

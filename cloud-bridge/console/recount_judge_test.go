@@ -159,7 +159,7 @@ func (r *recount) incidents() lines {
 		if row == nil {
 			row = map[string]any{"count": 0.0, "open": 0.0, "duplicates": 0.0, "codes": map[string]any{}, "wrong": 0.0, "false_of": 0.0}
 			for _, d := range []string{"acknowledge", "dispatch", "arrive"} {
-				row[d] = map[string]any{"count": 0.0, "never": 0.0, "p50_s": nil, "p90_s": nil, "target_s": 0.0, "judged": 0.0, "within": 0.0}
+				row[d] = map[string]any{"count": 0.0, "never": 0.0, "unsure": 0.0, "p50_s": nil, "p90_s": nil, "target_s": 0.0, "judged": 0.0, "within": 0.0}
 			}
 			out[key], delays[key], targets[key] = row, make(map[string][]float64), make(map[string]target)
 		}

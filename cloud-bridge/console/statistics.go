@@ -26,6 +26,7 @@ import (
 type DelaySum struct {
 	Count   int      `json:"count"`
 	Never   int      `json:"never"`
+	Unsure  int      `json:"unsure"`
 	P50S    *float64 `json:"p50_s"`
 	P90S    *float64 `json:"p90_s"`
 	TargetS float64  `json:"target_s"`
@@ -350,7 +351,7 @@ func viewSum(g *stats.Group, from, to Time, area, name, level string) StatRow {
 }
 
 func viewDelay(d *stats.Delay) DelaySum {
-	v := DelaySum{Count: d.Count, Never: d.Never, TargetS: d.Target.Seconds(), Judged: d.Judged, Within: d.Within}
+	v := DelaySum{Count: d.Count, Never: d.Never, Unsure: d.Unsure, TargetS: d.Target.Seconds(), Judged: d.Judged, Within: d.Within}
 	if d.Count > 0 {
 		p50, p90 := d.P50.Seconds(), d.P90.Seconds()
 		v.P50S, v.P90S = &p50, &p90
@@ -387,7 +388,7 @@ func (c *Console) getStatsCSV(w http.ResponseWriter, r *http.Request) {
 	}
 	head = append(head, "false_rate", "false_of")
 	for _, d := range []string{"acknowledge", "dispatch", "arrive"} {
-		for _, f := range []string{"count", "never", "p50_s", "p90_s", "target_s", "judged", "within"} {
+		for _, f := range []string{"count", "never", "unsure", "p50_s", "p90_s", "target_s", "judged", "within"} {
 			head = append(head, d+"_"+f)
 		}
 	}
@@ -400,7 +401,7 @@ func (c *Console) getStatsCSV(w http.ResponseWriter, r *http.Request) {
 		}
 		row = append(row, v.FalseRate, v.FalseOf)
 		for _, d := range []DelaySum{v.Acknowledge, v.Dispatch, v.Arrive} {
-			row = append(row, d.Count, d.Never, d.P50S, d.P90S, d.TargetS, d.Judged, d.Within)
+			row = append(row, d.Count, d.Never, d.Unsure, d.P50S, d.P90S, d.TargetS, d.Judged, d.Within)
 		}
 		line(row...)
 	}

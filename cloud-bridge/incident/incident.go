@@ -172,6 +172,10 @@ type Incident struct {
 	Cleared      *Clearing // the latch was reset at the device
 	Shown        *Receipt  // the device's newest receipt of a notice
 	Timeline     []Entry   // in the order of the steps
+
+	// Redatings are the things that were not said when they were taken to have
+	// been, since somebody last took them from here.
+	Redatings []Redating
 }
 
 // A Moment is when something happened at a device, as well as the centre knows
@@ -285,18 +289,22 @@ const (
 	WhatNotSounded = "not_sounded" // … and cannot
 	WhatSoundOff   = "sound_off"
 	WhatAttachment = "attachment" // a file of a unit has come in whole
+
+	WhatRedated = "redated" // something was said at another time than was believed
+	WhatDoubted = "doubted" // when something was said is not known: what its device says cannot be
 )
 
-// An Entry is one line of an incident's history. Entries are appended, never
-// changed.
+// An Entry is one line of an incident's history. Entries are appended; nothing
+// of them is changed but Given, and then another entry says so.
 type Entry struct {
 	At     time.Time // the centre's clock
 	What   string    // one of the constants above
 	By     string    // a person, or the device's id
 	Detail string    // for people, in English; may be empty
-	Given  time.Time // when it was said at a device, as well as the centre knew it then; zero: At
+	Given  time.Time // when it was said at a device, as well as the centre knows; zero: At, or not known
 	Screen string    // see [Actor]
 	Where  string
+	Ref    int64 // of what was said at a device: see [Said]; 0: nothing was
 }
 
 // When returns when it happened: Given, or At.

@@ -148,12 +148,8 @@ func (i *Incident) end(by string, code Code, note string, at time.Time) {
 	if note != "" {
 		detail += ": " + note
 	}
-	i.Request, i.Help = nil, nil
-	for _, p := range []**Progress{&i.EnRoute, &i.OnScene, &i.Checked} {
-		if *p != nil && (*p).At.After(at) { // a unit closed it before that, and its word came later
-			*p = nil
-		}
-	}
+	i.Request = nil
+	i.derive(nil) // what units said after that counts no more
 	i.step(Closed, at, WhatClosed, by, detail)
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fengsui/fengsui/firmware/wire"
 )
 
 // An Actor is who does something, and from where.
@@ -149,7 +151,12 @@ func (i *Incident) addUnit(by, unit, device string, at time.Time) error {
 		return &FieldError{"unit", unit, "a unit that was not sent to it already", RefusedSentTwice}
 	}
 	i.sent(Unit{Name: unit, Device: device, By: by, At: at})
-	i.Help = nil
+	for n := range i.Units {
+		for k := range i.Units[n].Said {
+			i.Units[n].Said[k].Met = i.Units[n].Said[k].Met || i.Units[n].Said[k].Answer == wire.AnswerNeedHelp
+		}
+	}
+	i.derive(nil)
 	i.log(at, WhatUnitAdded, by, unit)
 	return nil
 }
@@ -172,14 +179,13 @@ func (i *Incident) progress(s Step, by string, at time.Time) error {
 	if u == nil {
 		return &FieldError{"unit", s.Unit, "a unit that was sent to it", RefusedNotSent}
 	}
-	to := map[string]UnitState{StepEnRoute: UnitEnRoute, StepOnScene: UnitOnScene, StepChecked: UnitChecked}[s.Name]
-	u.reach(to, at)
-	i.reached(to, Progress{Unit: u.Name, By: by, At: at, Received: at})
+	answer := map[string]wire.Answer{StepEnRoute: wire.AnswerEnRoute, StepOnScene: wire.AnswerOnScene, StepChecked: wire.AnswerChecked}[s.Name]
+	i.say(u, Said{Answer: answer, By: by, Desk: true, Given: at, Received: at})
 	detail := u.Name
 	if s.Note != "" {
 		detail += ": " + s.Note
 	}
-	i.step(to.incident(), at, s.Name, by, detail) // the step's name is the entry's
+	i.step(UnitState(answer.String()).incident(), at, s.Name, by, detail) // the step's name is the entry's
 	return nil
 }
 

@@ -47,9 +47,9 @@ type Unit struct {
 	By        string    `json:"by"`
 	At        time.Time `json:"at"`                  // when it was sent
 	Reached   UnitState `json:"reached"`             // the furthest that it said
-	Newest    time.Time `json:"newest,omitzero"`     // when it last said that it goes, or is there
-	Refused   time.Time `json:"refused,omitzero"`    // when it last said that it cannot
+	Declined  bool      `json:"declined,omitempty"`  // it said last that it cannot go
 	Withdrawn bool      `json:"withdrawn,omitempty"` // by the desk
+	Said      []Said    `json:"said,omitempty"`
 }
 
 // Live reports whether the unit is on the incident.
@@ -60,30 +60,21 @@ func (u *Unit) State() UnitState {
 	switch {
 	case u.Withdrawn:
 		return UnitWithdrawn
-	case !u.Refused.IsZero() && !u.Newest.After(u.Refused) && u.Reached.rank() < UnitOnScene.rank():
+	case u.Declined && u.Reached.rank() < UnitOnScene.rank():
 		return UnitRefused // who has been there does not refuse to go
 	}
 	return u.Reached
-}
-
-func (u *Unit) reach(to UnitState, given time.Time) {
-	if to.rank() > u.Reached.rank() {
-		u.Reached = to
-	}
-	if to.rank() >= UnitAccepted.rank() && given.After(u.Newest) {
-		u.Newest = given
-	}
 }
 
 // A Progress is a step that a unit was the first to take.
 type Progress struct {
 	Unit     string    `json:"unit"`
 	By       string    `json:"by"`
-	At       time.Time `json:"at"`       // when it was said
-	Received time.Time `json:"received"` // when the centre had it
+	At       time.Time `json:"at,omitzero"` // when it was said; zero: what the clocks tell of it cannot be
+	Received time.Time `json:"received"`    // when the centre had it
 }
 
-// A Help says that a unit needs help.
+// A Help says that a unit needs help. At is at the latest when it said so.
 type Help struct {
 	Unit string    `json:"unit"`
 	By   string    `json:"by"`
@@ -98,8 +89,13 @@ type Answer struct {
 	Answer   wire.Answer
 	Code     Code // of AnswerClosed
 	Note     string
-	Given    time.Time // when, as well as the centre knows; zero: not known
+	Given    time.Time     // when, as well as the clocks tell; zero: none does
+	Within   time.Duration // ± of Given
 	Received time.Time
+	Ref      int64  // names it for [Incident.Redate]; 0: it is never dated anew
+	Stream   int64  // with Boot and Mono: where it stands among what the device has said
+	Boot     uint64 // 0: not known
+	Mono     time.Duration
 }
 
 // what is what an entry of the timeline calls an answer.
@@ -130,90 +126,41 @@ func what(a wire.Answer) string {
 // error when one has no effect: the unit was not sent or was taken back, or the
 // incident is closed.
 func (i *Incident) Answer(a Answer) {
-	given := a.Given
-	if given.IsZero() || given.After(a.Received) { // nothing is said before it is said
-		given = a.Received
-	}
-	say := func(what, detail string) {
+	log := func(what, detail string, given time.Time) {
 		i.Timeline = append(i.Timeline, Entry{
-			At: a.Received, What: what, By: a.By, Detail: detail, Given: given, Screen: ScreenUnit, Where: a.Where,
+			At: a.Received, What: what, By: a.By, Detail: detail, Given: given, Screen: ScreenUnit, Where: a.Where, Ref: a.Ref,
 		})
 	}
-	// The newest sending counts: a unit may have been taken back and sent again.
-	var u *Unit
-	for n := range i.Units {
-		if i.Units[n].Device == a.Device {
-			u = &i.Units[n]
-		}
+	aside := func(what, detail string) { // it changes nothing
+		log(what, detail, i.Heard(Redating{Ref: a.Ref, What: a.Answer.String(), By: a.By, Told: a.Given, Within: a.Within}, a.Received))
 	}
-	if u == nil || a.Device == "" {
-		say(WhatStranger, a.Answer.String()+" of "+a.Device+", which was not sent")
+	u := i.sending(a.Device, a.Given, a.Within, a.Received)
+	if u == nil {
+		aside(WhatStranger, a.Answer.String()+" of "+a.Device+", which was not sent")
 		return
 	}
 	detail := u.Name
 	if a.Note != "" {
 		detail += ": " + a.Note
 	}
-	if u.Withdrawn {
-		say(what(a.Answer), detail+" (it was taken back before)")
-		return
+	s := Said{
+		Ref: a.Ref, Answer: a.Answer, By: a.By, Stream: a.Stream, Boot: a.Boot, Mono: a.Mono,
+		Given: a.Given, Within: a.Within, Received: a.Received,
 	}
-	switch a.Answer {
-	case wire.AnswerClosed:
-		i.answerClosed(a, say, detail)
-		return
-	case wire.AnswerNeedHelp:
-		if i.State != Closed && (i.Help == nil || given.After(i.Help.At)) {
-			i.Help = &Help{u.Name, a.By, given}
-		}
-	case wire.AnswerRefused:
-		if given.After(u.Refused) {
-			u.Refused = given
-		}
-	case wire.AnswerShown:
-		u.reach(UnitShown, given)
-	case wire.AnswerAccepted:
-		u.reach(UnitAccepted, given)
-	case wire.AnswerEnRoute, wire.AnswerOnScene, wire.AnswerChecked:
-		to := UnitState(a.Answer.String())
-		u.reach(to, given)
-		if i.Closed == nil || !given.After(i.Closed.At) {
-			i.reached(to, Progress{Unit: u.Name, By: a.By, At: given, Received: a.Received})
-		}
-	}
-	say(what(a.Answer), detail)
-	i.follow(a.Received)
-}
-
-// answerClosed closes the incident with a unit's word, unless it is closed.
-func (i *Incident) answerClosed(a Answer, say func(what, detail string), detail string) {
-	if i.State == Closed || !slices.Contains(Codes(), a.Code) {
-		say(WhatUnitClosed, detail+" ("+string(a.Code)+")")
-		return
-	}
-	at := a.Given
-	if at.IsZero() || at.After(a.Received) {
-		at = a.Received
-	}
-	i.end(a.By, a.Code, a.Note, at)
-	last := &i.Timeline[len(i.Timeline)-1]
-	last.At, last.Given, last.Screen, last.Where = a.Received, at, ScreenUnit, a.Where
-}
-
-// reached keeps who was the first to take a step.
-func (i *Incident) reached(to UnitState, p Progress) {
-	keep := func(have **Progress) {
-		if *have == nil || p.At.Before((*have).At) {
-			*have = &p
-		}
-	}
-	switch to {
-	case UnitEnRoute:
-		keep(&i.EnRoute)
-	case UnitOnScene:
-		keep(&i.OnScene)
-	case UnitChecked:
-		keep(&i.Checked)
+	switch {
+	case u.Withdrawn:
+		aside(what(a.Answer), detail+" (it was taken back before)")
+	case a.Answer != wire.AnswerClosed:
+		log(what(a.Answer), detail, i.say(u, s).At)
+		i.follow(a.Received)
+	case i.State == Closed || !slices.Contains(Codes(), a.Code):
+		aside(WhatUnitClosed, detail+" ("+string(a.Code)+")")
+	default: // it closes the incident with the unit's word
+		s.Ends = true
+		said := i.say(u, s)
+		i.end(a.By, a.Code, a.Note, said.when())
+		last := &i.Timeline[len(i.Timeline)-1]
+		last.At, last.Given, last.Screen, last.Where, last.Ref = a.Received, said.At, ScreenUnit, a.Where, a.Ref
 	}
 }
 
@@ -243,6 +190,26 @@ func (i *Incident) follow(at time.Time) {
 			i.Rev++
 		}
 	}
+}
+
+// sending returns for which sending of a device's unit it was that something
+// was said: a unit may have been taken back and sent again. It is the newest one
+// that was before that, or the newest where none was; nil when there is none.
+func (i *Incident) sending(device string, given time.Time, within time.Duration, received time.Time) *Unit {
+	var newest *Unit
+	for n := range slices.Backward(i.Units) {
+		u := &i.Units[n]
+		if u.Device != device || device == "" {
+			continue
+		}
+		if _, ok := Dated(given, within, u.At, received); ok {
+			return u
+		}
+		if newest == nil {
+			newest = u
+		}
+	}
+	return newest
 }
 
 // sent adds a unit.

@@ -15,11 +15,13 @@
 //	dispatch     from the press to the first unit that was sent
 //	arrive       from the press to the first unit on scene, by its own word or the desk's
 //
-// The press is its corrected time, or the arrival where it is not known. Each
-// delay is over the incidents that got so far; those that did not, and are
-// closed, are told beside it. A percentile is the nearest rank: of n delays in
-// rising order the ⌈p·n/100⌉-th, one that really was, never between two. Within
-// is how many kept the target of their priority.
+// The press is its corrected time, or the arrival where it is not known; what a
+// unit said is counted from when it said so, corrected likewise. Each delay is
+// over the incidents that got so far; those that did not, and are closed, are
+// told beside it, and so are those that did at a time that is not known, for the
+// clocks contradict each other: there is no figure for them. A percentile is the
+// nearest rank: of n delays in rising order the ⌈p·n/100⌉-th, one that really
+// was, never between two. Within is how many kept the target of their priority.
 //
 //	false-alarm rate  false_alarm and unfounded, of all real ones closed with real, false_alarm or unfounded
 //	availability      the part of the period in which the centre could hear a device: of what has passed
@@ -51,7 +53,8 @@ type Row struct {
 	Pressed      time.Time     // the clock began: see [incident.Incident.Began]
 	Acknowledged time.Time     // zero: never
 	Sent         time.Time     // the first unit; zero: none
-	Arrived      time.Time     // the first on scene; zero: none
+	Arrived      time.Time     // the first on scene; zero: none, or not known when
+	Unsure       bool          // one was on scene, and it is not known when
 }
 
 // RowOf returns the row of an incident, and false for one that counts nowhere.
@@ -60,12 +63,17 @@ func RowOf(i *incident.Incident) (Row, bool) {
 	if a := i.Acknowledged; a != nil {
 		r.Acknowledged = a.At
 	}
-	if p := i.OnScene; p != nil {
-		r.Arrived = p.At
+	for _, p := range []*incident.Progress{i.OnScene, i.Checked} { // who has checked has been there
+		if p != nil && !p.At.IsZero() && (r.Arrived.IsZero() || p.At.Before(r.Arrived)) {
+			r.Arrived = p.At
+		}
 	}
-	if p := i.Checked; p != nil && (r.Arrived.IsZero() || p.At.Before(r.Arrived)) {
-		r.Arrived = p.At // who has checked has been there
+	// Who was there first is not known where one of them is not: a figure of
+	// the checking alone would be too late.
+	if p := i.OnScene; p != nil && p.At.IsZero() {
+		r.Arrived = time.Time{}
 	}
+	r.Unsure = r.Arrived.IsZero() && (i.OnScene != nil || i.Checked != nil)
 	if c := i.Closed; c != nil {
 		r.Code = c.Code
 	}
@@ -98,8 +106,9 @@ func (r *Row) Class() Class {
 
 // A Delay sums up one kind of delay.
 type Delay struct {
-	Count  int           // incidents that got so far
+	Count  int           // incidents that got so far, and it is known when
 	Never  int           // closed without
+	Unsure int           // got so far, and it is not known when
 	P50    time.Duration // 0 when Count is 0
 	P90    time.Duration
 	Target time.Duration // of the most urgent priority that has one; 0: none
@@ -155,13 +164,14 @@ func sum(class Class, rows []Row, p incident.Policy) Group {
 	if g.FalseOf = wrong + g.ByCode[incident.Real]; g.FalseOf > 0 {
 		g.FalseRate = float64(wrong) / float64(g.FalseOf)
 	}
-	g.Acknowledge = delays(timed, func(r *Row) time.Time { return r.Acknowledged }, func(n int) time.Duration { return p[n].Acknowledge })
-	g.Dispatch = delays(timed, func(r *Row) time.Time { return r.Sent }, func(n int) time.Duration { return p[n].Dispatch })
-	g.Arrive = delays(timed, func(r *Row) time.Time { return r.Arrived }, func(n int) time.Duration { return p[n].Arrive })
+	sure := func(*Row) bool { return false } // by the centre's own clock
+	g.Acknowledge = delays(timed, func(r *Row) time.Time { return r.Acknowledged }, sure, func(n int) time.Duration { return p[n].Acknowledge })
+	g.Dispatch = delays(timed, func(r *Row) time.Time { return r.Sent }, sure, func(n int) time.Duration { return p[n].Dispatch })
+	g.Arrive = delays(timed, func(r *Row) time.Time { return r.Arrived }, func(r *Row) bool { return r.Unsure }, func(n int) time.Duration { return p[n].Arrive })
 	return g
 }
 
-func delays(rows []Row, at func(*Row) time.Time, target func(priority int) time.Duration) Delay {
+func delays(rows []Row, at func(*Row) time.Time, unsure func(*Row) bool, target func(priority int) time.Duration) Delay {
 	var d Delay
 	var all []time.Duration
 	first := math.MaxInt
@@ -172,12 +182,19 @@ func delays(rows []Row, at func(*Row) time.Time, target func(priority int) time.
 			first, d.Target = r.Priority, limit
 		}
 		if at(r).IsZero() {
-			if r.Code != "" {
+			switch {
+			case unsure(r):
+				d.Unsure++
+			case r.Code != "":
 				d.Never++
 			}
 			continue
 		}
-		took := max(at(r).Sub(r.Pressed), 0)
+		took := at(r).Sub(r.Pressed)
+		if took < 0 {
+			d.Unsure++
+			continue
+		}
 		all = append(all, took)
 		if limit > 0 {
 			d.Judged++

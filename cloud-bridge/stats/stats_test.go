@@ -37,7 +37,7 @@ func TestSumAgainstACount(t *testing.T) {
 		total := 0
 		for _, g := range groups {
 			total += g.Count
-			var n, wrong, of, never, within int
+			var n, wrong, of, never, unsure, within int
 			var took []float64
 			for _, r := range rows {
 				drill := r.Drill || r.Code == "drill"
@@ -61,13 +61,17 @@ func TestSumAgainstACount(t *testing.T) {
 					}
 					continue
 				}
-				s := math.Max(r.Acknowledged.Sub(r.Pressed).Seconds(), 0)
+				s := r.Acknowledged.Sub(r.Pressed).Seconds()
+				if s < 0 { // two clocks contradict each other
+					unsure++
+					continue
+				}
 				took = append(took, s)
 				if r.Priority <= 2 && s <= 15 {
 					within++
 				}
 			}
-			if g.Count != n || g.FalseOf != of || g.Acknowledge.Never != never || g.Acknowledge.Count != len(took) || g.Acknowledge.Within != within {
+			if g.Count != n || g.FalseOf != of || g.Acknowledge.Never != never || g.Acknowledge.Unsure != unsure || g.Acknowledge.Count != len(took) || g.Acknowledge.Within != within {
 				t.Fatalf("%s: %+v; counted %d, %d, never %d, %d times, %d within", g.Class, g, n, of, never, len(took), within)
 			}
 			if of > 0 && math.Abs(g.FalseRate-float64(wrong)/float64(of)) > 1e-9 {

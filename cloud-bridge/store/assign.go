@@ -265,13 +265,14 @@ func (t *tx) answered(a *Arrival, d *device, st *stream, b *wire.UnitAnswer, row
 			int64(min(b.Rev, 1<<62)), r.ID, d.num); err != nil {
 			return err
 		}
-		given, err := t.when(st, a)
+		s, err := t.say(st, a, r.ID, 0)
 		if err != nil {
 			return err
 		}
 		r.Answer(incident.Answer{
 			Device: d.id, By: whoAt(a.Event), Where: whereAt(b.Position), Answer: b.Answer,
-			Code: codeOf(b.Code), Note: b.Note, Given: given, Received: a.Received,
+			Code: codeOf(b.Code), Note: b.Note, Given: s.given, Within: s.within, Received: a.Received,
+			Ref: s.ref, Stream: st.num, Boot: a.Event.Boot, Mono: a.Event.Mono,
 		})
 		t.touch(r)
 		t.change(Change{Kind: NoticeChanged, Device: d.id})
@@ -298,7 +299,7 @@ func (t *tx) noteOf(a *Arrival, d *device, st *stream, b *wire.Note, row int64) 
 		if err := t.belongs(r.ID, row); err != nil {
 			return err
 		}
-		given, err := t.when(st, a)
+		s, err := t.say(st, a, r.ID, 0)
 		if err != nil {
 			return err
 		}
@@ -308,7 +309,8 @@ func (t *tx) noteOf(a *Arrival, d *device, st *stream, b *wire.Note, row int64) 
 		}
 		r.Timeline = append(r.Timeline, incident.Entry{
 			At: a.Received, What: incident.WhatNote, By: whoAt(a.Event), Detail: strings.TrimSpace(detail),
-			Given: given, Screen: incident.ScreenUnit, Where: whereAt(b.Position),
+			Given:  r.Heard(incident.Redating{Ref: s.ref, What: incident.WhatNote, By: whoAt(a.Event), Told: s.given, Within: s.within}, a.Received),
+			Screen: incident.ScreenUnit, Where: whereAt(b.Position), Ref: s.ref,
 		})
 		t.touch(r)
 		for _, h := range b.Attachments {
@@ -326,20 +328,6 @@ func (t *tx) belongs(id, row int64) error {
 		return nil
 	}
 	return t.exec(`INSERT INTO incident_events (incident, event) VALUES (?, ?) ON CONFLICT DO NOTHING`, id, row)
-}
-
-// when returns when an event happened, as well as is known now; its arrival
-// when nothing is.
-func (t *tx) when(st *stream, a *Arrival) (time.Time, error) {
-	all, err := readBoots(t.rows, `c.stream = ?1`, `own.stream = ?1`, st.num)
-	if err != nil {
-		return time.Time{}, err
-	}
-	m := all[st.num].moment(a.Event.Boot, a.Event.Mono, a.Event.Wall, a.Received)
-	if m.Time.IsZero() || m.Time.After(a.Received) {
-		return a.Received, nil
-	}
-	return m.Time, nil
 }
 
 // whoAt is who was at a device: the officer who was signed on, or the device.

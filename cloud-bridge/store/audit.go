@@ -41,6 +41,18 @@ func (t *tx) audit(e audit.Entry) error {
 	return nil
 }
 
+// auditEntry appends what a line of an incident's timeline says.
+func (t *tx) auditEntry(r *record, e *incident.Entry) error {
+	given := int64(0)
+	if !e.Given.IsZero() {
+		given = e.Given.UnixMilli()
+	}
+	return t.audit(audit.Entry{
+		At: e.At.UnixMilli(), Given: given, Who: e.By, Screen: e.Screen, Where: e.Where,
+		What: e.What, Subject: subject(r.ID), Detail: e.Detail,
+	})
+}
+
 // did appends what somebody at a screen has done now.
 func (t *tx) did(by incident.Actor, what, subject, detail string) error {
 	return t.audit(audit.Entry{

@@ -20,7 +20,7 @@ type clue struct {
 // A clue's source is one of the wire's that can be trusted, or one of these.
 const (
 	helloClue = -1 // the earliest arrival of a hello, measured by its own time
-	boundClue = -2 // offset: the boot did not begin later; mono: it lasted at least so long
+	boundClue = -2 // offset: the boot did not begin later, by any clock's drift; mono: it lasted at least so long
 )
 
 const (
@@ -114,7 +114,7 @@ func (cs clues) best(mono int64) (best timing, ok bool) {
 	bound, bounded := cs[boundClue]
 	for _, source := range []int{int(wire.WallCentre), int(wire.WallNTP), int(wire.WallGNSS), helloClue} {
 		c, given := cs[source]
-		if !given || bounded && c.offset-c.within-leapMs > bound.offset+drift(bound.mono) {
+		if !given || bounded && c.offset-c.within-leapMs > bound.offset {
 			continue // that boot would have begun after it was heard of
 		}
 		if has && !ref.timing(c.mono, from).agrees(c.offset+c.mono, c.within) {
@@ -193,14 +193,14 @@ func (b *boots) between(boot uint64, mono int64) (timing, bool) {
 		lasted += highest
 	}
 	rest := own.mono - mono // of this boot
-	hi := own.offset + drift(own.mono) + mono
+	hi := own.offset + mono
 	if b.until != math.MaxInt64 { // it may have gone on in the same run
 		hi = min(hi, b.until+mono+drift(mono))
 	}
 	for _, n := range b.order[i+1:] {
 		cs := b.by[n]
 		if c, ok := cs[boundClue]; ok {
-			hi = min(hi, c.offset+drift(c.mono)-rest+drift(rest))
+			hi = min(hi, c.offset-rest+drift(rest))
 			rest += c.mono
 		}
 	}

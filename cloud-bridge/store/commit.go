@@ -60,11 +60,6 @@ func (s *Store) Commit(ctx context.Context, b Batch) (Committed, error) {
 		if err := t.redate(); err != nil {
 			return err
 		}
-		for _, f := range t.later {
-			if err := f(); err != nil {
-				return err
-			}
-		}
 		acks, err := t.acks()
 		done.Acks, worked = acks, time.Now()
 		return err

@@ -134,6 +134,7 @@ func TestAssignment(t *testing.T) {
 	}
 	wants(t, "the boxes around, the nearest first", near, []string{"Ford", "Mill"})
 	car := lane(t, "car-01", wire.Duty)
+	car.seq = 4 // a second after it was sent
 	answer := func(a wire.Answer, code wire.CloseCode) store.Arrival {
 		at := &wire.Position{LatE7: 302612000, LonE7: 1031385000, AgeMs: 4200, HDOP: 9}
 		return car.next(&wire.UnitAnswer{Incident: uint64(id), Rev: told[0].Rev, Answer: a, Code: code, Note: "n", Position: at})
@@ -142,7 +143,7 @@ func TestAssignment(t *testing.T) {
 	commit(t, s, scene)
 	commit(t, s, route)
 	i := only(t, s)
-	if i.State != incident.OnScene || i.EnRoute == nil || i.OnScene == nil || !i.EnRoute.At.Before(i.OnScene.At) || len(i.Units) != 1 || i.Units[0].Device != "car-01" {
+	if i.State != incident.OnScene || i.EnRoute == nil || i.OnScene == nil || i.EnRoute.At.IsZero() || !i.EnRoute.At.Before(i.OnScene.At) || len(i.Units) != 1 || i.Units[0].Device != "car-01" {
 		t.Errorf("%s, %+v, %+v", i.State, i.EnRoute, i.OnScene)
 	}
 	var whats []string

@@ -3,10 +3,10 @@ package store
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
-	"github.com/fengsui/fengsui/cloud-bridge/audit"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -82,7 +82,7 @@ func scanIncident(scan func(...any) error) (*record, error) {
 	}
 	if more != "" {
 		var w work
-		if err := json.Unmarshal([]byte(more), &w); err != nil {
+		if err := errors.Join(json.Unmarshal([]byte(more), &w), w.before(more)); err != nil {
 			return nil, fmt.Errorf("incident %d: %w", r.ID, err)
 		}
 		w.give(&r.Incident)
@@ -111,8 +111,13 @@ func (t *tx) incident(where string, args ...any) (*record, error) {
 	if err != nil || r == nil {
 		return nil, err
 	}
-	if have := t.incidents[r.key]; have != nil {
+	switch have := t.incidents[r.key]; {
+	case have != nil && have.ID == r.ID:
 		return have, nil
+	case have != nil: // of an alarm that was pressed again after its first incident was closed
+		if err := t.saveIncident(have); err != nil {
+			return nil, err
+		}
 	}
 	t.incidents[r.key] = r
 	return r, nil
@@ -138,7 +143,7 @@ func (t *tx) saveIncident(r *record) error {
 	if !r.changed {
 		return nil
 	}
-	if err := t.settle(r); err != nil {
+	if err := errors.Join(t.redatings(r), t.settle(r)); err != nil {
 		return err
 	}
 	for _, e := range r.Timeline[r.logged:] {
@@ -148,14 +153,11 @@ func (t *tx) saveIncident(r *record) error {
 				e.Screen = incident.ScreenCentre
 			}
 		}
-		if err := t.exec(`INSERT INTO timeline (incident, at, what, by, detail, given, screen, place) VALUES (?,?,?,?,?,?,?,?)`,
-			r.ID, e.At.UnixMilli(), e.What, e.By, e.Detail, millis(e.Given), e.Screen, e.Where); err != nil {
+		if err := t.exec(`INSERT INTO timeline (incident, at, what, by, detail, given, screen, place, said) VALUES (?,?,?,?,?,?,?,?,?)`,
+			r.ID, e.At.UnixMilli(), e.What, e.By, e.Detail, millis(e.Given), e.Screen, e.Where, e.Ref); err != nil {
 			return err
 		}
-		if err := t.audit(audit.Entry{
-			At: e.At.UnixMilli(), Given: unixOrZero(e.Given), Who: e.By, Screen: e.Screen, Where: e.Where,
-			What: e.What, Subject: subject(r.ID), Detail: e.Detail,
-		}); err != nil {
+		if err := t.auditEntry(r, &e); err != nil {
 			return err
 		}
 	}
@@ -215,33 +217,4 @@ func (t *tx) saveIncident(r *record) error {
 		cleared_by = ?, cleared_at = ?, shown_rev = ?, shown_state = ?, shown_at = ?,
 		press_boot = ?, press_mono = ?, told_at = ?, told_source = ?, told_uncert = ?, corrected = ?, doubted = ?, sms_at = ?, press_sms = ?,
 		owner = ?, tier = ?, cell = ?, village = ?, township = ?, district = ?, work = ? WHERE incident = ?`, append(args, r.ID)...)
-}
-
-// work is what of an incident is read with it and never asked for alone.
-type work struct {
-	Units     []incident.Unit    `json:"units,omitempty"`
-	EnRoute   *incident.Progress `json:"en_route,omitempty"`
-	OnScene   *incident.Progress `json:"on_scene,omitempty"`
-	Checked   *incident.Progress `json:"checked,omitempty"`
-	Request   *incident.Request  `json:"request,omitempty"`
-	Help      *incident.Help     `json:"help,omitempty"`
-	Overruns  incident.Overruns  `json:"overruns,omitzero"`
-	Since     time.Time          `json:"since,omitzero"`
-	FirstSent time.Time          `json:"first_sent,omitzero"`
-}
-
-func workOf(i *incident.Incident) work {
-	return work{i.Units, i.EnRoute, i.OnScene, i.Checked, i.Request, i.Help, i.Overruns, i.Since, i.FirstSent}
-}
-
-func (w *work) give(i *incident.Incident) {
-	i.Units, i.EnRoute, i.OnScene, i.Checked, i.Request, i.Help = w.Units, w.EnRoute, w.OnScene, w.Checked, w.Request, w.Help
-	i.Overruns, i.Since, i.FirstSent = w.Overruns, w.Since, w.FirstSent
-}
-
-func unixOrZero(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
 }

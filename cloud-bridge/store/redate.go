@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
@@ -50,7 +53,7 @@ func (b *boot) put(source int, c clue) { b.clues[source], b.changed[source] = c,
 // bound takes that a moment of the boot was not after it was heard of.
 func (b *boot) bound(mono, received int64) {
 	c, ok := b.clues[boundClue]
-	next := clue{mono: max(c.mono, mono), offset: received - mono}
+	next := clue{mono: max(c.mono, mono), offset: received - mono + drift(mono)}
 	if ok {
 		next.offset = min(c.offset, next.offset)
 	}
@@ -136,22 +139,52 @@ func (t *tx) superseded(d *device, id wire.StreamID) error {
 	return err
 }
 
-// redate saves the clues and dates anew what they may date better: the presses
-// of incidents, and the fixes of a clock that turns out to have been wrong.
-// Everything else is dated when it is read.
+// undatedOf are what is to be dated anew of a stream.
+type undatedOf struct {
+	incidents, sayings map[int64]bool
+}
+
+// redate saves the clues and dates anew what they may date better; what came
+// with them follows then.
 func (t *tx) redate() error {
-	ids := make(map[int64]map[int64]bool) // of incidents, by stream
-	find := func(stream int64, where string, args ...any) error {
-		return t.rows(`SELECT incident FROM incidents WHERE press_stream = ? AND `+where, append([]any{stream}, args...),
-			func(scan func(...any) error) (bool, error) {
-				var id int64
-				err := scan(&id)
-				if ids[stream] == nil {
-					ids[stream] = make(map[int64]bool)
-				}
-				ids[stream][id] = true
-				return true, err
-			})
+	if err := t.redateAll(); err != nil {
+		return err
+	}
+	for len(t.later) > 0 {
+		f := t.later[0]
+		t.later = t.later[1:]
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redateAll saves the clues and dates anew what they may date better: the
+// presses of incidents, what people said at devices, and the fixes of a clock
+// that turns out to have been wrong. Everything else is dated when it is read.
+func (t *tx) redateAll() error {
+	found := make(map[int64]*undatedOf) // by stream
+	of := func(stream int64) *undatedOf {
+		if found[stream] == nil {
+			found[stream] = &undatedOf{make(map[int64]bool), make(map[int64]bool)}
+		}
+		return found[stream]
+	}
+	into := func(ids map[int64]bool) func(func(...any) error) (bool, error) {
+		return func(scan func(...any) error) (bool, error) {
+			var id int64
+			err := scan(&id)
+			ids[id] = true
+			return true, err
+		}
+	}
+	find := func(stream int64, where string, boot ...any) error {
+		u, args := of(stream), append([]any{stream}, boot...)
+		return errors.Join(
+			t.rows(`SELECT incident FROM incidents WHERE press_stream = ? AND `+strings.ReplaceAll(where, "{boot}", "press_boot"), args, into(u.incidents)),
+			t.rows(`SELECT said FROM said WHERE stream = ? AND `+strings.ReplaceAll(where, "{boot}", "boot"), args, into(u.sayings)),
+		)
 	}
 	for k, b := range t.boots {
 		for source := range b.changed {
@@ -164,16 +197,16 @@ func (t *tx) redate() error {
 		}
 		var err error
 		if b.better {
-			err = errors.Join(find(k.stream, `doubted`), find(k.stream, `press_boot = ?`, int64(k.boot)))
+			err = errors.Join(find(k.stream, `doubted`), find(k.stream, `{boot} = ?`, int64(k.boot)))
 			if err == nil && b.clues.liar() {
 				err = t.disbelieve(k, b.clues)
 			}
-		} else { // of those before it, or after it
-			if b.sooner {
-				err = find(k.stream, `doubted AND press_boot <= ?`, int64(k.boot))
+		} else {
+			if b.sooner { // those before it
+				err = find(k.stream, `doubted AND {boot} <= ?`, int64(k.boot))
 			}
-			if b.longer {
-				err = errors.Join(err, find(k.stream, `doubted AND press_boot > ?`, int64(k.boot)))
+			if b.longer { // those on both sides of it, which have less room between their neighbours
+				err = errors.Join(err, find(k.stream, `doubted AND EXISTS (SELECT 1 FROM clues c WHERE c.stream = ?1 AND c.boot > ?2)`, int64(k.boot)))
 			}
 		}
 		if err != nil {
@@ -188,29 +221,26 @@ func (t *tx) redate() error {
 		}
 		for _, r := range t.incidents { // not saved yet
 			if r.pressedAt.stream == stream {
-				if ids[stream] == nil {
-					ids[stream] = make(map[int64]bool)
-				}
-				ids[stream][r.ID] = true
+				of(stream).incidents[r.ID] = true
 			}
 		}
 	}
 	clear(t.undated)
-	for stream := range ids {
-		if err := t.redateStream(stream, ids[stream]); err != nil {
+	for _, stream := range slices.Sorted(maps.Keys(found)) {
+		if err := t.redateStream(stream, found[stream]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// redateStream dates presses of a stream anew.
-func (t *tx) redateStream(stream int64, ids map[int64]bool) error {
-	all, err := readBoots(t.rows, `c.stream = ?1`, `own.stream = ?1`, stream)
+// redateStream dates anew what is of a stream.
+func (t *tx) redateStream(stream int64, u *undatedOf) error {
+	known, err := readBoots(t.rows, `c.stream = ?1`, `own.stream = ?1`, stream)
 	if err != nil {
 		return err
 	}
-	for id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(u.incidents)) {
 		r, err := t.incident(`WHERE i.incident = ?`, id)
 		if err != nil {
 			return err
@@ -218,10 +248,21 @@ func (t *tx) redateStream(stream int64, ids map[int64]bool) error {
 		if r == nil {
 			continue
 		}
-		m := all[stream].moment(r.pressBoot, r.pressMono, r.told, r.Received)
-		if !sameMoment(m, r.Pressed) {
-			r.Pressed = m
-			t.touch(r)
+		m := known[stream].moment(r.pressBoot, r.pressMono, r.told, r.Received)
+		if sameMoment(m, r.Pressed) {
+			continue
+		}
+		if was := r.Pressed; r.loaded.rev != 0 && !m.Time.Equal(was.Time) { // somebody may have seen it
+			r.Redatings = append(r.Redatings, incident.Redating{
+				What: "press", By: r.Device, Was: was.Time, At: m.Time, Told: m.Time, Within: m.Uncertainty,
+			})
+		}
+		r.Pressed = m
+		t.touch(r)
+	}
+	for _, ref := range slices.Sorted(maps.Keys(u.sayings)) {
+		if err := t.redateSaying(ref, known[stream]); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -252,15 +293,15 @@ func readBoots(rows rowsOf, ofClues, ofStreams string, arg any) (map[int64]*boot
 		return nil, err
 	}
 	// Streams that another one has taken the place of, and since when at most.
-	err = rows(`SELECT own.stream, n.offset, n.mono FROM starts t JOIN streams later ON later.stream = t.stream
+	err = rows(`SELECT own.stream, n.offset FROM starts t JOIN streams later ON later.stream = t.stream
 		JOIN streams own ON own.device = later.device AND own.id = t.previous
 		JOIN clues n ON n.stream = later.stream AND n.source = -2 WHERE `+ofStreams, []any{arg},
 		func(scan func(...any) error) (bool, error) {
 			var stream int64
-			var c clue
-			err := scan(&stream, &c.offset, &c.mono)
+			var offset int64
+			err := scan(&stream, &offset)
 			if b := out[stream]; b != nil {
-				b.until = min(b.until, c.offset+drift(c.mono))
+				b.until = min(b.until, offset)
 			}
 			return true, err
 		})

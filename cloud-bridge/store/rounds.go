@@ -15,7 +15,7 @@ import (
 // A CheckIn says that somebody on a guard round came by a device.
 type CheckIn struct {
 	Device   string
-	At       time.Time // as well as the centre knew when it came
+	At       time.Time // as well as the centre knows
 	Received time.Time
 	Officer  string // whose finger, or "" for a button
 	Button   string
@@ -26,10 +26,11 @@ type CheckIn struct {
 // checkIn takes a check-in.
 func (t *tx) checkIn(a *Arrival, d *device, st *stream, b *wire.CheckIn, row int64) {
 	t.later = append(t.later, func() error {
-		at, err := t.when(st, a)
+		s, err := t.say(st, a, 0, row)
 		if err != nil {
 			return err
 		}
+		at := s.at(a.Received)
 		var lat, lon any
 		if b.Position != nil {
 			lat, lon = b.Position.Lat(), b.Position.Lon()

@@ -185,9 +185,10 @@ let timeline = { id: null, steps: [] }; // the last one that came
 let asked = ""; // the mark for which it was asked
 
 function drawSteps(i) {
-  const step = (state, done, who) =>
-    h("li", { class: done ? "done" : "", "aria-current": i.state === state ? "step" : null },
-      h("b", {}, tx("state", state)), h("span", {}, ...(done ? [h("bdi", {}, who), " ", h("time", {}, clock(done))] : ["–"])));
+  const step = (state, done, who, unsure) => // unsure: it was done, and it is not known when
+    h("li", { class: done || unsure ? "done" : "", "aria-current": i.state === state ? "step" : null },
+      h("b", {}, tx("state", state)), h("span", {}, ...(done ? [h("bdi", {}, who), " ", h("time", {}, clock(done))]
+        : unsure ? [h("bdi", {}, who), " ", h("span", { class: "doubt" }, t("steps.unsure"))] : ["–"])));
   // Units that were sent and taken back are no less sent.
   const sent = i.dispatched ?? (["on_scene", "checked", "closed"].includes(i.state) ? i.units?.[0] : null);
   const unit = (p) => p && (devices.get(p.unit)?.name || p.unit);
@@ -195,8 +196,8 @@ function drawSteps(i) {
     step("open", i.received_at, ""),
     step("acknowledged", i.acknowledged?.at, i.acknowledged?.by),
     step("dispatched", sent?.at, unit(sent)),
-    step("on_scene", i.on_scene?.at, unit(i.on_scene)),
-    step("checked", i.checked?.at, unit(i.checked)),
+    step("on_scene", i.on_scene?.at, unit(i.on_scene), i.on_scene),
+    step("checked", i.checked?.at, unit(i.checked), i.checked),
     step("closed", i.closed?.at, i.closed && tx("code", i.closed.code)),
   );
 }

@@ -79,7 +79,7 @@ function wide(heads, rows) {
 }
 
 function table(rows, s) {
-  const delay = (d) => num(`${seconds(d.p50_s)} / ${seconds(d.p90_s)}` + (d.judged ? ` · ${d.within}/${d.judged}` : ""));
+  const delay = (d) => num(`${seconds(d.p50_s)} / ${seconds(d.p90_s)}` + (d.judged ? ` · ${d.within}/${d.judged}` : "") + (d.unsure ? ` · ${t("stats.unsure", { n: d.unsure })}` : ""));
   return wide([t("stats.when"), t("stats.class"), t("stats.count"), t("stats.acknowledge"), t("stats.dispatch"), t("stats.arrive"), t("stats.false"), t("stats.codes")],
     rows.map((r) => [label(r, s), tx("class", r.class), num(r.count), delay(r.acknowledge), delay(r.dispatch), delay(r.arrive), num(percent(r.false_rate)),
       Object.entries(r.codes).map(([code, n]) => `${tx("code", code)} ${n}`).join(t("list.comma"))]));

@@ -87,10 +87,22 @@ function remark({ what, detail }) {
     case "sounded": return tx("sounded", { "over the centre": "centre", "over the neighbours' own network": "group" }[detail] ?? detail);
     case "not_sounded": return tx("sound_why", detail);
     case "attachment": return file(detail);
+    case "redated": case "doubted": return redated(detail);
     case "unit_closed": return unit(detail.replace(/ \(([a-z_]+)\)$/, (_, code) => ` (${tx("code", code)})`));
     case "unit_shown": case "unit_accepted": case "unit_refused": case "en_route": case "on_scene": case "checked": case "need_help": return unit(detail);
     default: return detail;
   }
+}
+
+// redated says what was said at another time than was believed: "on_scene of P-7:
+// 2026-…Z ± 1s, before: 2026-…Z", "… not known before", "… its device says 2026-…Z, which
+// cannot be".
+function redated(detail) {
+  const [, what, who, at, around, end, was] = /^(\w+) of (.*?): (?:its device says )?(\S+Z)(?: ± (\S+))?, (before: (\S+Z)|not known before|which cannot be)$/s.exec(detail) ?? [];
+  if (!what) return detail;
+  const name = { shown: "unit_shown", accepted: "unit_accepted", refused: "unit_refused", press: "opened" }[what] ?? what;
+  const values = { what: tx("what", name), who: person(who), at: clock(at), within: around ? t("redated.within", { span: span(duration(around)) }) : "", was: was && clock(was) };
+  return was ? t("redated.to", values) : end === "which cannot be" ? t("redated.doubt", values) : t("redated.new", values);
 }
 
 // unit is what a unit said: its name and a note.
