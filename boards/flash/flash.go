@@ -10,6 +10,7 @@ package flash
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,7 +118,7 @@ func Copy(ctx context.Context, t Target, image io.ReaderAt, size int64, buf []by
 	return step(Comparing, func(off int64, part []byte) error {
 		got := back[:len(part)]
 		if n, err := t.ReadAt(got, off); err != nil || n < len(got) {
-			return fmt.Errorf("%w at byte %d of %d: %w", ErrRead, off+int64(n), size, errors.Join(err, shortRead(n, len(got))))
+			return fmt.Errorf("%w at byte %d of %d: %w", ErrRead, off+int64(n), size, cmp.Or(err, shortRead(n, len(got))))
 		}
 		if !bytes.Equal(got, part) {
 			at := 0

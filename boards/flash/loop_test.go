@@ -3,11 +3,14 @@ package flash_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fengsui/fengsui/boards/flash"
 )
@@ -27,7 +30,7 @@ func loop(t *testing.T, size int64) (device, file string) {
 	return attach(t, file), file
 }
 
-func attach(t *testing.T, file string) string {
+func attach(t *testing.T, file string, how ...string) string {
 	t.Helper()
 	absent := func(why string) {
 		if os.Getenv("CI") == "true" {
@@ -42,7 +45,7 @@ func attach(t *testing.T, file string) string {
 	if err != nil {
 		absent("missing: losetup (package mount)")
 	}
-	out, err := exec.Command(losetup, "--find", "--show", file).CombinedOutput()
+	out, err := exec.Command(losetup, append(how, "--find", "--show", file)...).CombinedOutput()
 	if err != nil {
 		absent("no loop device here: " + string(out))
 	}
@@ -148,5 +151,87 @@ func TestMountedLoopDevice(t *testing.T) {
 	}
 	if err := flash.Write(t.Context(), before, f, func(flash.Stage, int64, int64) { t.Error("it writes") }); !errors.Is(err, flash.ErrUse) {
 		t.Errorf("mounted meanwhile: %v", err)
+	}
+}
+
+// A part of a real disk and a write-protected one are refused, and nothing is
+// written.
+func TestRefusedLoopDevices(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "backing")
+	disk := make([]byte, 8<<20)
+	copy(disk[446:], []byte{0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0}) // sectors 2048 to 4095
+	disk[510], disk[511] = 0x55, 0xaa
+	if err := os.WriteFile(file, disk, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	device := attach(t, file)
+	if out, err := exec.Command("partx", "--add", device).CombinedOutput(); err != nil { // a kernel may read no partition tables itself
+		t.Fatalf("partx: %v: %s", err, out)
+	}
+	defer func() { _ = exec.Command("partx", "--delete", device).Run() }()
+	number, err := os.ReadFile("/sys/block/" + filepath.Base(device) + "/" + filepath.Base(device) + "p1/dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var major, minor uint32
+	if _, err := fmt.Sscanf(string(number), "%d:%d", &major, &minor); err != nil {
+		t.Fatal(err)
+	}
+	part := filepath.Join(t.TempDir(), "part") // there may be no udev that makes one
+	if err := unix.Mknod(part, unix.S_IFBLK|0o600, int(unix.Mkdev(major, minor))); err != nil {
+		t.Fatal(err)
+	}
+	locked := attach(t, file, "--read-only")
+	small := filepath.Join(t.TempDir(), "x.img")
+	if err := os.WriteFile(small, image(1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	st, err := os.Stat(small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{part: flash.ErrPartition, locked: flash.ErrReadOnly} {
+		if d, err := flash.Linux.Inspect(path, st); !errors.Is(err, want) {
+			t.Errorf("%s: %+v, %v: want %v", path, d, err, want)
+		}
+	}
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, disk) {
+		t.Error("a disk that is refused is written")
+	}
+}
+
+// A real disk that is gone half-way: what lies under it takes no more.
+func TestDiskGoneHalfWay(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=5m"); err != nil {
+		t.Skipf("no file system can be mounted here, a disk that goes half-way is not tested: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	file := filepath.Join(dir, "backing")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, 12<<20)); err != nil {
+		t.Fatal(err)
+	}
+	device := attach(t, file)
+	name := filepath.Join(t.TempDir(), "x.img")
+	if err := os.WriteFile(name, image(size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := flash.Linux.Inspect(device, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := false
+	err = flash.Write(t.Context(), d, f, func(s flash.Stage, _, _ int64) { compared = compared || s == flash.Comparing })
+	if !errors.Is(err, flash.ErrWrite) || compared || !strings.Contains(err.Error(), "of 9437696: ") {
+		t.Errorf("compared %v: %v: want where writing failed", compared, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -52,12 +53,12 @@ type box struct {
 	sensor *fingerprinttest.Sensor
 	phone  *modemtest.Modem
 	sky    func(time.Time) string // what the receiver says
-	loop   button.LoopState
-	link   bool // of the broker
-	mute   bool // of the centre
-	deaf   bool // of the centre, to alarms
-	banned bool // by the broker
-	forged bool // the centre's answers
+	loop   atomic.Int64           // a button.LoopState
+	link   bool                   // of the broker
+	mute   bool                   // of the centre
+	deaf   bool                   // of the centre, to alarms
+	banned bool                   // by the broker
+	forged bool                   // the centre's answers
 
 	broker  *mochi.Server
 	mu      sync.Mutex
@@ -87,7 +88,7 @@ spool: {limit_mib: 4}
 	}
 	b := &box{
 		t: t, link: true, pins: make(map[string]*gpiotest.Pin), gone: make(map[string]bool), shut: make(map[string]error), noise: make(map[string]bool), dead: make(map[string]bool), broken: make(map[string]bool),
-		sensor: fingerprinttest.New(fingerprinttest.Options{Slots: []int{3}}), loop: button.LoopNormal,
+		sensor:  fingerprinttest.New(fingerprinttest.Options{Slots: []int{3}}),
 		answers: make(chan doctor.Answer, 8), phone: modemtest.New("+8613900000000", modemtest.NewNetwork()),
 		sky: func(at time.Time) string {
 			return gpstest.Sentences(at.Truncate(10*time.Millisecond), gpstest.Point{Lat: 30, Lon: 103}, 0, 0)
@@ -97,6 +98,7 @@ spool: {limit_mib: 4}
 		b.pins[n] = &gpiotest.Pin{N: n, EdgesChan: make(chan gpio.Level, 8)}
 	}
 	b.pins["P"].L = gpio.High
+	b.loop.Store(int64(button.LoopNormal))
 	b.o = doctor.Options{
 		Config: cfg, Version: "test", Lang: "en", By: "a technician", Dial: b.dial, Open: b.open, Line: b.line,
 		Sensors: hw.Sensors{Root: t.TempDir()},
@@ -180,10 +182,11 @@ func (p pin) Out(l gpio.Level) error {
 type loop struct{ b *box }
 
 func (l loop) State() (button.LoopState, error) {
-	if l.b.loop == 0 {
+	state := button.LoopState(l.b.loop.Load())
+	if state == 0 {
 		return 0, errors.New("no converter")
 	}
-	return l.b.loop, nil
+	return state, nil
 }
 
 func (l loop) Wait(d time.Duration) { time.Sleep(min(d, 10*time.Millisecond)) }
@@ -311,9 +314,9 @@ func (b *box) person() *doctor.Person {
 			}()
 		case "button:fire":
 			go func() {
-				b.loop = button.LoopAlarm
+				b.loop.Store(int64(button.LoopAlarm))
 				time.Sleep(300 * time.Millisecond)
-				b.loop = button.LoopNormal
+				b.loop.Store(int64(button.LoopNormal))
 			}()
 		case "fingerprint":
 			go func() {
@@ -475,9 +478,9 @@ func TestEachPartBroken(t *testing.T) {
 		"no panic line":    {func(b *box) { b.gone["P"] = true }, []string{"button:panic line_missing"}},
 		"a stuck button":   {func(b *box) { b.pins["P"].L = gpio.Low; b.float("panic") }, []string{"button:panic button_stuck"}},
 		"a button unwired": {func(b *box) { b.broken["button:panic"] = true }, []string{"button:panic button_unpressed"}},
-		"a cut cable":      {func(b *box) { b.loop = button.LoopOpen }, []string{"button:fire cable_cut"}},
-		"a crushed cable":  {func(b *box) { b.loop = button.LoopShort }, []string{"button:fire cable_short"}},
-		"no converter":     {func(b *box) { b.loop = 0 }, []string{"button:fire cable_unread"}},
+		"a cut cable":      {func(b *box) { b.loop.Store(int64(button.LoopOpen)) }, []string{"button:fire cable_cut"}},
+		"a crushed cable":  {func(b *box) { b.loop.Store(int64(button.LoopShort)) }, []string{"button:fire cable_short"}},
+		"no converter":     {func(b *box) { b.loop.Store(0) }, []string{"button:fire cable_unread"}},
 		"an open box": {func(b *box) {
 			b.pins["T"].L = gpio.High
 			b.pins["T"].P = gpio.Float
