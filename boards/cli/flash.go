@@ -112,6 +112,8 @@ func (c *command) told(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return errors.New(c.say.text("stopped"))
+	case errors.Is(err, flash.ErrGone):
+		return errors.New(c.say.text("gone", err))
 	case errors.Is(err, flash.ErrWrite):
 		return errors.New(c.say.text("write-failed", err))
 	case errors.Is(err, flash.ErrRead):

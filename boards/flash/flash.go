@@ -28,6 +28,8 @@ var (
 	// ErrDiffers means that the disk holds something else than was written: it is
 	// worn out, or smaller than it says.
 	ErrDiffers = errors.New("the disk does not hold what was written")
+	// ErrGone means that the disk was taken out meanwhile.
+	ErrGone = errors.New("the disk was taken out")
 )
 
 // A Stage is a part of the work.

@@ -141,6 +141,8 @@ func (h Host) describe(d *Disk, dir, number string) error {
 		if d.backing == "" {
 			d.Size = 0
 		}
+	case strings.HasPrefix(d.Name, "mmcblk") && attr(dir, "device/type") == "MMC":
+		d.Kind = "internal" // an eMMC is soldered; a card says SD (Linux, drivers/mmc/core/bus.c)
 	case strings.HasPrefix(d.Name, "mmcblk"):
 		d.Kind = "card"
 	case slices.ContainsFunc(strings.Split(dir, "/"), func(s string) bool { return strings.HasPrefix(s, "usb") }):

@@ -2,10 +2,12 @@ package flash
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -71,6 +73,8 @@ func TestInspect(t *testing.T) {
 		"card":      {"179:0", 1 << 30, nil, nil, "card SC32G"},
 		"partition": {"8:17", 1 << 20, nil, ErrPartition, "sdb"},
 		"internal":  {"8:0", 1 << 20, nil, ErrInternal, "WDC"},
+		"eMMC":      {"179:0", 1 << 20, map[string]string{mmc + "/device/type": "MMC"}, ErrInternal, "SC32G"},
+		"SD":        {"179:0", 1 << 20, map[string]string{mmc + "/device/type": "SD"}, nil, "card SC32G"},
 		"unknown":   {"9:9", 1 << 20, nil, ErrNotBlock, "the kernel has no disk 9:9"},
 		"mounted":   {"8:16", 1 << 20, map[string]string{"proc/self/mountinfo": `30 1 8:17 / /media/my\040stick rw - vfat /dev/sdb1 rw`}, ErrMounted, "/media/my stick"},
 		"system":    {"8:16", 1 << 20, map[string]string{"proc/self/mountinfo": "30 1 8:17 / /media/x rw - ext4 x rw\n31 1 8:16 / / rw shared:1 - ext4 x rw"}, ErrSystem, "/"},
@@ -159,6 +163,31 @@ func TestNotADisk(t *testing.T) {
 		var r *Refusal
 		if _, err := Linux.Inspect(path, info(1)); !errors.Is(err, why) || !errors.As(err, &r) || r.Path != path {
 			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// A disk that was pulled out is told from one that is broken: by the error, or
+// by what the kernel still has of it.
+func TestGone(t *testing.T) {
+	h := tree(t, map[string]string{"sys/dev/block/8:16/size": "100", "sys/dev/block/8:32/size": "0"})
+	for _, c := range []struct {
+		number string
+		err    error
+		want   bool
+	}{
+		{"8:16", syscall.EIO, false},
+		{"8:16", syscall.ENOSPC, false},
+		{"8:16", ErrDiffers, false},
+		{"8:16", syscall.ENODEV, true},
+		{"8:16", syscall.ENOMEDIUM, true},
+		{"8:32", syscall.EIO, true}, // the reader's card
+		{"8:48", syscall.EIO, true}, // the stick
+		{"8:48", ErrDiffers, false},
+	} {
+		d := &Disk{numbers: []string{c.number}}
+		if got := d.gone(h, fmt.Errorf("%w: %w", ErrWrite, c.err)); got != c.want {
+			t.Errorf("%s, %v: %v, want %v", c.number, c.err, got, c.want)
 		}
 	}
 }

@@ -198,6 +198,22 @@ func TestRefusedLoopDevices(t *testing.T) {
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, disk) {
 		t.Error("a disk that is refused is written")
 	}
+	// A disk of which a part is mounted is refused whole.
+	at := t.TempDir()
+	mkfs, err := exec.LookPath("mkfs.ext4")
+	if err != nil {
+		mkfs = "/usr/sbin/mkfs.ext4"
+	}
+	for _, c := range [][]string{{mkfs, "-q", part}, {"mount", part, at}} {
+		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", c, err, out)
+		}
+	}
+	defer func() { _ = exec.Command("umount", at).Run() }()
+	var r *flash.Refusal
+	if _, err := flash.Linux.Inspect(device, st); !errors.Is(err, flash.ErrMounted) || !errors.As(err, &r) || r.Detail != at {
+		t.Errorf("a part is mounted: %v", err)
+	}
 }
 
 // A real disk that is gone half-way: what lies under it takes no more.
@@ -233,5 +249,33 @@ func TestDiskGoneHalfWay(t *testing.T) {
 	err = flash.Write(t.Context(), d, f, func(s flash.Stage, _, _ int64) { compared = compared || s == flash.Comparing })
 	if !errors.Is(err, flash.ErrWrite) || compared || !strings.Contains(err.Error(), "of 9437696: ") {
 		t.Errorf("compared %v: %v: want where writing failed", compared, err)
+	}
+}
+
+// The disk of this machine's own system is refused, as far as it has one.
+func TestOwnDisk(t *testing.T) {
+	var root unix.Stat_t
+	if err := unix.Stat("/", &root); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := filepath.EvalSymlinks(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(root.Dev), unix.Minor(root.Dev)))
+	if err != nil {
+		t.Skip("the system is on no disk here")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "partition")); err == nil {
+		dir = filepath.Dir(dir)
+	}
+	device := "/dev/" + filepath.Base(dir)
+	st, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(device); err != nil {
+		t.Skip(err)
+	}
+	// It is looked at, and never written.
+	var r *flash.Refusal
+	if _, err := flash.Linux.Inspect(device, st); !errors.Is(err, flash.ErrSystem) || !errors.As(err, &r) || r.Detail == "" {
+		t.Errorf("%s: %v", device, err)
 	}
 }
