@@ -63,6 +63,7 @@ bench: web
 	$(BENCH) -bench . ./cloud-bridge/store
 	$(BENCH) -bench PressToDesk ./cloud-bridge/bridge
 	$(BENCH) -bench Backlog -benchtime 1x ./cloud-bridge/bridge
+	$(BENCH) -bench Stream -benchtime 1x ./cloud-bridge/console
 	$(BENCH) -bench . -benchtime 1x -timeout 30m ./sim/drain
 	$(BENCH) -bench AgentMemory -benchtime 1x ./sim
 	$(BENCH) -bench PressToDesk -benchtime 1x ./sim

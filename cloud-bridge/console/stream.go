@@ -58,6 +58,13 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 	defer due.Stop()
 	news := news{told: make(map[string]time.Time), waits: make(map[string]bool)}
 
+	var sight map[string]bool
+	if compact {
+		if sight, err = c.sight(r.Context()); err != nil {
+			c.internal(w, r, err)
+			return
+		}
+	}
 	err = out.write("hello", Hello{Time{time.Now()}, c.options.Version})
 	if err == nil {
 		err = out.write("storage", viewStorage(c.options.Store.Trouble()))
@@ -72,6 +79,11 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 			return // It comes back and fetches everything.
 		}
 		if len(news.urgent) > 0 {
+			if sight != nil && slices.ContainsFunc(news.urgent, func(x store.Change) bool { return x.Kind == store.GridChanged }) {
+				if sight, err = c.sight(r.Context()); err != nil {
+					break
+				}
+			}
 			err = c.tell(r.Context(), out, news.urgent)
 			news.urgent = nil
 			continue
@@ -80,7 +92,7 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request) {
 		if compact {
 			var ids []string
 			if wait, ids = news.due(time.Now()); len(ids) > 0 {
-				err = c.moves(r.Context(), out, ids)
+				err = c.moves(r.Context(), out, ids, sight)
 				continue
 			}
 		} else {

@@ -27,10 +27,12 @@ type Known struct {
 	Position *Point `json:"position"`
 }
 
-// Moves are what has changed of devices by a moment.
+// Moves are what has changed of devices by a moment. Gone are those that the reader, who is
+// bound to a part of the grid, saw until then: they have left it.
 type Moves struct {
 	At    Time        `json:"at"`
 	Moves compactRows `json:"moves"`
+	Gone  []string    `json:"gone"`
 }
 
 // compactRows writes one array a device, in the order of moveColumns: it is sent once a
@@ -141,15 +143,50 @@ func (c *Console) getSummary(r *http.Request, _ http.ResponseWriter) (any, error
 
 func whereSummary(d *store.DeviceSummary) (string, *store.Point) { return d.ID, nil }
 
-// moves tells all devices that have changed, in one event.
-func (c *Console) moves(ctx context.Context, out *eventWriter, ids []string) error {
+// sight is which devices an actor sees who is bound to a part of the grid; nil is all.
+func (c *Console) sight(ctx context.Context) (map[string]bool, error) {
+	if actorOf(ctx).Scope.Whole() {
+		return nil, nil
+	}
+	list, err := c.options.Store.Summary(ctx)
+	if err == nil {
+		list, err = only(ctx, c, list, whereSummary)
+	}
+	seen := make(map[string]bool, len(list))
+	for i := range list {
+		seen[list[i].ID] = true
+	}
+	return seen, err
+}
+
+// moves tells all devices that have changed, in one event, and brings sight up to date: what
+// a bounded reader has seen and sees no more is gone to it, and what it never saw it is not
+// told of.
+func (c *Console) moves(ctx context.Context, out *eventWriter, ids []string, sight map[string]bool) error {
 	list, err := c.options.Store.Summary(ctx, ids...)
 	if err == nil {
 		list, err = only(ctx, c, list, whereSummary)
 	}
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return err
 	}
+	gone := []string{}
+	if sight != nil {
+		seen := make(map[string]bool, len(list))
+		for i := range list {
+			seen[list[i].ID] = true
+			sight[list[i].ID] = true
+		}
+		for _, id := range ids {
+			if sight[id] && !seen[id] {
+				delete(sight, id)
+				gone = append(gone, id)
+			}
+		}
+	}
+	if len(list) == 0 && len(gone) == 0 {
+		return nil
+	}
 	now := time.Now()
-	return out.write("moves", Moves{Time{now}, compactRows{now, list}})
+	return out.write("moves", Moves{Time{now}, compactRows{now, list}, gone})
 }

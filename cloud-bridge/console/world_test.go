@@ -87,15 +87,16 @@ func newWorld(t testing.TB, change func(*console.Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var w *world
 	t.Cleanup(func() {
-		if err := desk.Close(); err != nil {
+		if err := w.desk.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := db.Shut(); err != nil {
+		if err := w.db.Shut(); err != nil {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, desk: desk, db: db, accounts: accounts, tokens: make(map[string]account.Secret), booted: time.Now().Add(-2 * time.Hour), file: file, lanes: make(map[string]*lane)}
+	w = &world{t: t, desk: desk, db: db, accounts: accounts, tokens: make(map[string]account.Secret), booted: time.Now().Add(-2 * time.Hour), file: file, lanes: make(map[string]*lane)}
 	w.token("tester")
 	w.token("Li")
 	return w

@@ -231,8 +231,9 @@ async function fetchStale() {
   }
 }
 
-function moved({ at, moves }) {
+function moved({ at, moves, gone }) {
   const when = Date.parse(at);
+  for (const id of gone) devices.delete(id);
   for (const row of moves) {
     if (!move(when, row)) stale.add(row[0]);
     if (row[0] === device) {
@@ -276,7 +277,7 @@ function chooseFirst() {
 
 function take(kind, object) {
   if (kind === "moves") moved(object);
-  else if (kind === "grid") fetchGrid();
+  else if (kind === "grid") boot.me.scope === "*" ? fetchGrid() : fetchAll(); // what one sees is another part now
   else if (["unit", "group", "drill", "roster", "round"].includes(kind)) return; // other pages show these
   else if (kind === "device") {
     putDevice(object);

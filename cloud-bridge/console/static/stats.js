@@ -48,7 +48,7 @@ async function load() {
   }
 }
 
-const label = (r, s) => [s.per === "all" ? "" : day(Date.parse(r.from)), apart(r.name || r.area) || (s.tier === "district" ? "" : t("stats.outside"))].filter(Boolean).join(" ") || t("stats.all");
+const label = (r, s) => [s.per === "all" ? "" : day(Date.parse(r.from)), r.name || r.area || (s.tier === "district" ? "" : t("stats.outside"))].filter(Boolean).join(" ") || t("stats.all");
 const seconds = (v) => (v === null || v === undefined ? "–" : span(v * 1000, Math.round));
 const percent = (v) => (v === null || v === undefined ? "–" : (v * 100).toFixed(1) + " %");
 
@@ -65,7 +65,7 @@ function draw(s) {
   const visits = sum("kept") + sum("late") + sum("missed");
   $("available").replaceChildren(
     ...(s.areas.length ? [wide([t("stats.when"), t("stats.devices"), t("stats.availability"), ...(visits ? [t("stats.kept"), t("stats.late"), t("stats.missed")] : [])],
-      s.areas.map((a) => [label(a, s), num(a.devices), num(percent(a.available)), ...(visits ? [num(a.kept), num(a.late), num(a.missed)] : [])]))] : []),
+      s.areas.map((a) => [h("bdi", {}, label(a, s)), num(a.devices), num(percent(a.available)), ...(visits ? [num(a.kept), num(a.late), num(a.missed)] : [])]))] : []),
     h("p", {}, devices.length ? t("stats.available", { n: devices.length, mean: percent(sum("heard_s") / sum("of_s")) }) : t("stats.none")),
     ...(devices.length ? [wide([t("devices.device"), t("stats.availability")], devices.slice(0, 20).map((d) => [h("code", {}, d.device), num(percent(d.available))]))] : []));
   $("kept").replaceChildren(s.rounds.length ? wide([t("duty.round"), t("stats.kept"), t("stats.late"), t("stats.missed")], s.rounds.map((r) => [h("bdi", {}, r.name || r.round), num(r.kept), num(r.late), num(r.missed)])) : h("p", {}, t("stats.none")));
@@ -81,7 +81,7 @@ function wide(heads, rows) {
 function table(rows, s) {
   const delay = (d) => num(`${seconds(d.p50_s)} / ${seconds(d.p90_s)}` + (d.judged ? ` · ${d.within}/${d.judged}` : "") + (d.unsure ? ` · ${t("stats.unsure", { n: d.unsure })}` : ""));
   return wide([t("stats.when"), t("stats.class"), t("stats.count"), t("stats.acknowledge"), t("stats.dispatch"), t("stats.arrive"), t("stats.false"), t("stats.codes")],
-    rows.map((r) => [label(r, s), tx("class", r.class), num(r.count), delay(r.acknowledge), delay(r.dispatch), delay(r.arrive), num(percent(r.false_rate)),
+    rows.map((r) => [h("bdi", {}, label(r, s)), tx("class", r.class), num(r.count), delay(r.acknowledge), delay(r.dispatch), delay(r.arrive), num(percent(r.false_rate)),
       Object.entries(r.codes).map(([code, n]) => `${tx("code", code)} ${n}`).join(t("list.comma"))]));
 }
 
