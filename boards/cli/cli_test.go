@@ -156,10 +156,10 @@ func TestFaultyDisk(t *testing.T) {
 		"pwrite64:error=EIO":   "the disk did not take it, and is not to be used: writing failed at byte 0 of 12582912: write " + device + ": input/output error",
 		"pwrite64:retval=4096": "the disk does not hold what was written: it is worn out or forged, and is not to be used: ", // it says so, and writes nothing
 		"fsync:error=EIO":      "the disk did not take it, and is not to be used: writing failed at the end: sync " + device + ": input/output error",
-		// Pulled out in the middle of writing, and of comparing.
-		"pwrite64:error=ENODEV:when=2+":   "the disk was taken out meanwhile: put it in again and begin anew (the disk was taken out: writing failed at byte 4194304 of 12582912: ",
-		"pread64:error=ENOMEDIUM:when=3+": "the disk was taken out meanwhile: put it in again and begin anew (the disk was taken out: reading back failed at byte ",
-		"pread64:error=EIO":               "the disk cannot be read back, and is not to be used: reading back failed at byte 0 of 12582912: read " + device + ": input/output error",
+		// Pulled out in writing, and in comparing.
+		"pwrite64:error=ENODEV":   "the disk was taken out meanwhile: put it in again and begin anew (the disk was taken out: writing failed at byte 0 of 12582912: ",
+		"pread64:error=ENOMEDIUM": "the disk was taken out meanwhile: put it in again and begin anew (the disk was taken out: reading back failed at byte 0 of 12582912: ",
+		"pread64:error=EIO":       "the disk cannot be read back, and is not to be used: reading back failed at byte 0 of 12582912: read " + device + ": input/output error",
 	} {
 		if err := errors.Join(os.Truncate(backing, 0), os.Truncate(backing, 16<<20)); err != nil {
 			t.Fatal(err)
