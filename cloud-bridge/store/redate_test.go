@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -350,5 +351,50 @@ func TestCheckInsAreDatedAnew(t *testing.T) {
 	}
 	if len(moved) != 1 || !strings.HasPrefix(moved[0], "device/box-02 check_in of box-02 by V-1: 2026-11-30T13:05:00.000Z") {
 		t.Errorf("audited %q", moved)
+	}
+}
+
+// What a centre of before the lists of sayings has written goes on as it was.
+func TestUnitsOfAnEarlierVersion(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "centre.db")
+	now := noon.Add(time.Second)
+	s := at(t, file, &now)
+	commit(t, s, lane(t, "box-01", wire.Alarm).next(raised(1)))
+	for _, step := range []incident.Step{{Name: incident.StepAcknowledge}, {Name: incident.StepDispatch, Unit: "car-01"}, {Name: incident.StepAddUnit, Unit: "car-02"}} {
+		now = now.Add(time.Second)
+		if _, err := s.Take(t.Context(), 1, li, step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`UPDATE incidents SET state = 'en_route', work = ? WHERE incident = 1`, `{
+		"units": [{"name": "car-01", "device": "car-01", "by": "li", "at": "2026-11-23T12:00:03Z", "reached": "en_route", "newest": "2026-11-23T12:02:00Z"},
+			{"name": "car-02", "by": "li", "at": "2026-11-23T12:00:04Z", "reached": "accepted", "newest": "2026-11-23T12:01:00Z", "refused": "2026-11-23T12:03:00Z"}],
+		"en_route": {"unit": "car-01", "by": "P-7", "at": "2026-11-23T12:02:00Z", "received": "2026-11-23T12:02:30Z"},
+		"help": {"unit": "car-01", "by": "P-7", "at": "2026-11-23T12:04:00Z"},
+		"first_sent": "2026-11-23T12:00:03Z"}`); err != nil {
+		t.Fatal(err)
+	}
+	check := func(why string) {
+		t.Helper()
+		i := only(t, s)
+		if i.EnRoute == nil || !i.EnRoute.At.Equal(noon.Add(2*time.Minute)) || !i.EnRoute.Received.Equal(noon.Add(150*time.Second)) || i.EnRoute.By != "P-7" ||
+			i.Help == nil || !i.Help.At.Equal(noon.Add(4*time.Minute)) || i.Units[1].State() != incident.UnitRefused || !i.FirstSent.Equal(noon.Add(3*time.Second)) {
+			t.Errorf("%s: %+v, %+v, %+v", why, i.EnRoute, i.Help, i.Units)
+		}
+	}
+	check("as it was written")
+	car := lane(t, "car-01", wire.Duty)
+	car.edit = func(e *wire.Event) { e.Mono, e.Wall = time.Hour, sourced(10*time.Minute, wire.WallGNSS, time.Second) }
+	scene := car.next(&wire.UnitAnswer{Incident: 1, Rev: 1, Answer: wire.AnswerOnScene})
+	scene.Received = noon.Add(11 * time.Minute)
+	commit(t, s, scene)
+	check("one more answer")
+	if i := only(t, s); i.State != incident.OnScene || !i.OnScene.At.Equal(noon.Add(10*time.Minute)) {
+		t.Errorf("%s, %+v", i.State, i.OnScene)
 	}
 }

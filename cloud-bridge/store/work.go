@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
@@ -68,11 +69,11 @@ func (w *work) before(text string) error {
 			incident.UnitShown: wire.AnswerShown, incident.UnitAccepted: wire.AnswerAccepted, incident.UnitEnRoute: wire.AnswerEnRoute,
 			incident.UnitOnScene: wire.AnswerOnScene, incident.UnitChecked: wire.AnswerChecked,
 		}[u.Reached]
-		if newest.IsZero() {
-			newest = u.At
+		if !newest.IsZero() {
+			say(wire.AnswerAccepted, u.By, newest, newest)
 		}
-		if reached != 0 {
-			say(reached, u.By, newest, newest)
+		if reached != 0 && !slices.ContainsFunc(u.Said, func(s incident.Said) bool { return s.Answer == reached }) {
+			say(reached, u.By, later(newest, u.At), later(newest, u.At))
 		}
 		if !refused.IsZero() {
 			say(wire.AnswerRefused, u.By, refused, refused)
@@ -80,4 +81,11 @@ func (w *work) before(text string) error {
 		}
 	}
 	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
