@@ -129,6 +129,8 @@ func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 		return world.desk.Close() // Its readers come back to the new one.
 	case "/busy":
 		seedBusy(world)
+	case "/redated":
+		seedRedated(world)
 	case "/hostile":
 		return seedHostile(world)
 	case "/gaps":
@@ -221,6 +223,19 @@ func seedCalm(w *world) {
 	w.fix("car-02", 28*time.Second, 30.0991, 103.1290, 45)
 	w.fix("car-03", 14*time.Minute, 30.1023, 103.1207, 90) // beside box-01, a quarter of an hour ago
 	w.send("car-01", wire.Duty, 0, &wire.SignOn{Officer: "P-1001", Slot: 1, Score: 140})
+}
+
+// seedRedated adds an alarm of a box that learned the time of day after it, to which a car
+// was sent that says it was there ten minutes before that.
+func seedRedated(w *world) {
+	seedCalm(w)
+	other := func(e *wire.Event) { e.Stream = wire.StreamID{9} } // of which nothing else is known
+	w.send("box-05", wire.Alarm, 40*time.Second, &wire.AlarmRaised{Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: "panic", Press: 1},
+		other, func(e *wire.Event) { e.Wall = wire.Wall{} })
+	w.want(200, "POST", "/api/v1/incidents/1/acknowledge", `{"by":"李梅"}`, nil)
+	w.want(200, "POST", "/api/v1/incidents/1/dispatch", `{"by":"李梅","unit":"car-01"}`, nil)
+	w.send("car-01", wire.Duty, 10*time.Minute, &wire.UnitAnswer{Incident: 1, Rev: 1, Answer: wire.AnswerOnScene})
+	w.send("box-05", wire.Duty, 0, &wire.SignRefused{Reason: "no_match"}, other)
 }
 
 // seedBusy adds incidents of every sort and devices with every trouble.

@@ -3,7 +3,7 @@
 
 import { h } from "./dom.js";
 import { devices } from "./model.js";
-import { boot, clock, span, t, tx } from "./text.js";
+import { boot, clock, span, t, tx, within } from "./text.js";
 
 const nameOf = (id) => devices.get(id)?.name || id;
 const person = (by) => (["centre", "drill_end", "officer"].includes(by) ? tx("by", by) : nameOf(by));
@@ -19,6 +19,7 @@ export function entry(i, step) {
       step.by && step.by !== i.device ? h("bdi", {}, person(step.by)) : null,
       words && h("span", { class: "dim", dir: "auto" }, words),
       step.again ? h("span", { class: "dim" }, t("timeline.again", { n: step.again })) : null,
+      step.screen === "unit" && !step.given_at ? h("span", { class: "doubt" }, t("steps.unsure")) : null,
       step.given_at && Date.parse(step.at) - Date.parse(step.given_at) > lateAfter ? h("span", { class: "doubt" }, t("timeline.came", { at: clock(step.at) })) : null,
       at && !["opened", "pressed"].includes(step.what) ? at : null));
 }
@@ -101,7 +102,7 @@ function redated(detail) {
   const [, what, who, at, around, end, was] = /^(\w+) of (.*?): (?:its device says )?(\S+Z)(?: ± (\S+))?, (before: (\S+Z)|not known before|which cannot be)$/s.exec(detail) ?? [];
   if (!what) return detail;
   const name = { shown: "unit_shown", accepted: "unit_accepted", refused: "unit_refused", press: "opened" }[what] ?? what;
-  const values = { what: tx("what", name), who: person(who), at: clock(at), within: around ? t("redated.within", { span: span(duration(around)) }) : "", was: was && clock(was) };
+  const values = { what: tx("what", name), who: person(who), at: clock(at), within: around ? t("redated.within", { span: within(duration(around)) }) : "", was: was && clock(was) };
   return was ? t("redated.to", values) : end === "which cannot be" ? t("redated.doubt", values) : t("redated.new", values);
 }
 

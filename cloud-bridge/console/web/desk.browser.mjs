@@ -307,6 +307,31 @@ for (const [lang, w] of Object.entries(words)) {
   });
 }
 
+const redated = {
+  en: { moved: /Time corrected.*Alarm, Upper Well Lane: \d\d:\d\d:\d\d \(± \d+ ms\), not known before/s, doubt: /Time not known.*On scene, 巡逻一号: its device says \d\d:\d\d:\d\d.*which cannot be/s, unsure: "time not known" },
+  "zh-CN": { moved: /时间已更正.*报警，Upper Well Lane：\d\d:\d\d:\d\d.*此前不明/s, doubt: /时间不明.*到场，巡逻一号：设备称 \d\d:\d\d:\d\d.*不可能/s, unsure: "时间不明" },
+};
+
+for (const [lang, w] of Object.entries(redated)) {
+  await check(`${lang}: times that were put right, and one that cannot be`, async () => {
+    await tell("/reset");
+    await tell("/redated");
+    const s = await open({ lang, map: false });
+    const { page } = s;
+    await page.locator("#link[data-state=live]").waitFor();
+    await page.locator(".card", { hasText: "Upper Well Lane" }).click();
+    await until("the history", async () => (await text(page, "#detail-timeline")).length > 40);
+    await page.locator("#detail-timeline li").last().scrollIntoViewIfNeeded();
+    await shot(page, `${lang}-1366-redated`);
+    assert.match(await text(page, "#detail-timeline"), w.moved);
+    assert.match(await text(page, "#detail-timeline"), w.doubt);
+    assert.ok((await text(page, "#detail-steps")).includes(w.unsure));
+    await accessible(page, "with times that were put right");
+    assert.deepEqual(s.wrong, []);
+    await s.context.close();
+  });
+}
+
 const signs = {
   en: { name: "Nora Blake", wrong: "The name or the password is wrong.", again: "Too easy to guess", title: "Sign in" },
   "zh-CN": { name: "李梅", wrong: "用户名或密码错误。", again: "太容易被猜到", title: "登录" },
