@@ -135,6 +135,18 @@ func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 		return seedHostile(world)
 	case "/gaps":
 		seedGaps(world)
+	case "/reader": // somebody was enrolled and taken away at a box, others were refused
+		for _, b := range []wire.Body{
+			&wire.FingerChanged{Action: wire.FingerEnrolled, Slot: 4, Officer: "P-1002", Role: wire.RoleOfficer, By: "test_key"},
+			&wire.FingerChanged{Action: wire.FingerDeleted, Slot: 4, Officer: "P-1002", Role: wire.RoleOfficer, By: "P-0007"},
+			&wire.SignRefused{Reason: "no_match", Slot: 7},
+			&wire.Fault{Code: "fingerprint_locked", Active: true},
+			&wire.SignRefused{Reason: "locked"},
+			&wire.Fault{Code: "fingerprint_locked"},
+			&wire.SignRefused{Reason: "bad_pin"},
+		} {
+			world.send("box-01", wire.Duty, 0, b)
+		}
 	case "/late": // the three that car-02's report awaits
 		world.lanes["car-02/track"].seq = 8
 		for range 3 {

@@ -79,6 +79,7 @@ func valued() map[string][]string {
 	}
 	v["step.need"] = []string{"note", "reason"}
 	v["stats.plot"] = []string{"acknowledge", "dispatch", "arrive"}
+	v["reached"] = []string{string(incident.Open), string(incident.Acknowledged), string(incident.Dispatched), string(incident.OnScene), string(incident.Checked), string(incident.Closed)}
 	v["refusal"] = console.ProblemCodes()
 	v["field"] = []string{"by", "unit", "note", "reason", "code"} // that a code names
 	v["by"] = []string{"centre", "drill_end", "officer"}

@@ -7,8 +7,8 @@ import { accessible, account, cab as cabOf, call, check, desk as address, device
 import { guarded, judge, strings, trap } from "../../cloud-bridge/console/web/hostile.mjs";
 
 const words = {
-  "zh-CN": { title: /新警情/, kind: "紧急求助", sent: "中心已收", coming: /途中|已到达/, state: { accepted: "已接受", closed: "已结案" } },
-  en: { title: /ALARM/, kind: "Panic", sent: "the centre has it", coming: /en route|on scene/i, state: { accepted: "accepted", closed: "Closed" } },
+  "zh-CN": { title: /新警情/, kind: "紧急求助", sent: "中心已收", coming: /途中|已到达/, real: "真实警情", state: { accepted: "已接受" } },
+  en: { title: /ALARM/, kind: "Panic", sent: "the centre has it", coming: /en route|on scene/i, real: "Real", state: { accepted: "accepted" } },
 };
 const boxNames = Object.fromEntries(await Promise.all(["box-04", "box-06"].map(async (id) => [id, (await device(id)).name])));
 const boxes = { "zh-CN": "box-04", en: "box-06" };
@@ -67,12 +67,16 @@ for (const [lang, w] of Object.entries(words)) {
     await shot(cab, `terminal-${lang}-checked`);
     await cab.click("#sheet-send");
     await cab.locator("#sheet").waitFor({ state: "hidden" });
+    await cab.reload(); // what the page knew is gone, what the device knows is not
+    await until("the terminal says since when", async () => /\d\d:\d\d:\d\d/.test(await text(cab, "#since")));
+    await shot(cab, `terminal-${lang}-cut`);
     assert.ok(!(await text(desk, "#detail-steps")).includes("P-1001"), "the desk cannot know it yet");
     await tell("/devices/car-01/link/restore");
     await until("the desk sees what was said", async () => (await desk.locator("#detail .badge.state.checked").count()) === 1, 90);
     await until("the photo has come", async () => (await desk.locator("#files-rows img").count()) === 1, 90);
     await desk.locator("#files-rows img").scrollIntoViewIfNeeded(); // it is loaded when it is near
     await until("the photo is shown", async () => desk.evaluate(() => document.querySelector("#files-rows img")?.naturalWidth > 0));
+    assert.match(await text(desk, "#detail-timeline"), /30\.\d{5}, 103\.\d{5}.*HDOP/s, "where it was said, and how good that is");
     await shot(desk, `desk-${lang}-checked`);
     await accessible(desk, "desk, with an incident that was checked");
 
@@ -80,14 +84,18 @@ for (const [lang, w] of Object.entries(words)) {
     await desk.keyboard.press("Space");
     await desk.keyboard.press("Enter");
     await visible(desk, ".badge.state.closed");
-    await until("the terminal sees that it is over", async () => (await text(cab, "#task-badges")).includes(w.state.closed));
+    await until("the terminal sees that it is over", async () => (await text(cab, "#over-what")).includes(w.real));
+    assert.match(await text(cab, "#over-who"), new RegExp(`${name}.*\\d\\d:\\d\\d`), "by whom, and when");
+    assert.match(await text(cab, "#task-title"), new RegExp(boxNames[boxes[lang]]), "which one it was");
+    await gloves(cab);
+    await accessible(cab, "terminal, with a task that is over");
+    await shot(cab, `terminal-${lang}-over`);
+    await cab.click("#put-away");
+    await visible(cab, "#idle");
     await until("the lamps are dark", async () => (await device(boxes[lang])).lamps.shows === "idle");
     const [evidence] = await Promise.all([desk.waitForEvent("download"), desk.click("#do-evidence")]);
     await evidence.saveAs(`${shots}/evidence-${lang}.zip`);
     await shot(desk, `desk-${lang}-closed`);
-    await desk.emulateMedia({ media: "print" });
-    await desk.screenshot({ path: `${shots}/desk-${lang}-print.png`, fullPage: true });
-    await desk.emulateMedia({ media: null });
     await desk.setViewportSize({ width: 390, height: 844 });
     await shot(desk, `desk-${lang}-phone`);
     assert.equal(await desk.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, "nothing is cut off on a phone");
@@ -147,10 +155,10 @@ await check("what one asked another approves, and not the one who asked", async 
     await visible(asks.page, "#request");
   };
   await ask("");
-  await asks.page.click("#do-approve");
-  await visible(asks.page, "#act-error");
-  assert.equal(asks.wrong.length, 1, "one refusal");
-  asks.wrong = [];
+  assert.equal(await asks.page.locator("#do-approve").isDisabled(), true, "nobody approves what they asked themselves");
+  const [waits] = await incidents((i) => i.request);
+  const own = await call("POST", `/incidents/${waits.id}/approve`, {});
+  assert.deepEqual([own.status, own.body.code], [422, "second_person"]);
   await shot(asks.page, "desk-en-request");
   await asks.page.click("#do-deny");
   await asks.page.fill("#deny-reason", "I take it back");

@@ -7,7 +7,7 @@ import { networks } from "./networks.js";
 import { age, badges, name, where } from "./queue.js";
 import { refusal } from "./refusal.js";
 import * as steps from "./steps.js";
-import { areaName, boot, clock, distance, moment, now, span, t, ticking, tx, within } from "./text.js";
+import { areaName, boot, clock, distance, minute, moment, now, span, t, ticking, tx, within } from "./text.js";
 import { calm, entry } from "./timeline.js";
 
 const forms = { dispatch: $("form-dispatch"), close: $("form-close") };
@@ -187,7 +187,7 @@ let asked = ""; // the mark for which it was asked
 function drawSteps(i) {
   const step = (state, done, who, unsure) => // unsure: it was done, and it is not known when
     h("li", { class: done || unsure ? "done" : "", "aria-current": i.state === state ? "step" : null },
-      h("b", {}, tx("state", state)), h("span", {}, ...(done ? [h("bdi", {}, who), " ", h("time", {}, clock(done))]
+      h("b", {}, tx("reached", state)), h("span", {}, ...(done ? [h("bdi", {}, who), " ", h("time", { title: clock(done) }, minute(done))]
         : unsure ? [h("bdi", {}, who), " ", h("span", { class: "doubt" }, t("steps.unsure"))] : ["–"])));
   // Units that were sent and taken back are no less sent.
   const sent = i.dispatched ?? (["on_scene", "checked", "closed"].includes(i.state) ? i.units?.[0] : null);

@@ -80,12 +80,12 @@ function outForm(u) {
 function drawShifts(list) {
   $("shifts").replaceChildren(...list.map((d) => h("tr", {},
     h("th", { scope: "row" }, name(d.name || d.who), " ", h("code", {}, d.who)), h("td", {}, name(d.unit || areas.get(d.area)?.name || "–")),
-    h("td", { class: "num" }, minute(d.from)), h("td", { class: "num" }, minute(d.to)), h("td", { class: d.signed_on ? "" : "doubt" }, d.signed_on || t("duty.not_signed_on")))));
+    h("td", {}, h("time", {}, minute(d.from))), h("td", {}, h("time", {}, minute(d.to))), h("td", { class: d.signed_on ? "" : "doubt" }, d.signed_on || t("duty.not_signed_on")))));
 }
 
 function drawVisits(list) {
   $("visits").replaceChildren(...list.sort((a, b) => Date.parse(b.due) - Date.parse(a.due)).map((v) => h("tr", {},
-    h("th", { scope: "row" }, name(v.name || v.round)), h("td", {}, h("code", {}, v.point)), h("td", { class: "num" }, minute(v.due), "–", minute(v.until)),
+    h("th", { scope: "row" }, name(v.name || v.round)), h("td", {}, h("code", {}, v.point)), h("td", {}, h("time", {}, minute(v.due)), "–", h("time", {}, minute(v.until))),
     h("td", { class: v.state === "missed" ? "bad" : v.state === "late" ? "doubt" : "" }, tx("visit", v.state), v.at ? " " + minute(v.at) : ""), h("td", {}, name(v.by || v.who.map(apart).join(t("list.comma")))))));
 }
 

@@ -87,8 +87,8 @@ async function check(name, run) {
 }
 
 const words = {
-  en: { live: "Live", lost: "Not live", panic: "Panic", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", lostTitle: "NOT LIVE", missing: "missing: 5, given up by the device: 3", fewer: "missing: 2,", open: "Not yet arrived", restarted: "the storage was damaged", corrected: "corrected by satellite time", said: /The box itself said Jan 1, 1970/, between: "corrected by the centre's clock", trouble: "The centre cannot store anything: another program holds its database.", troubleTitle: "NOT STORING", notDone: "Not done: another program" },
-  "zh-CN": { live: "实时", lost: "非实时", panic: "紧急求助", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", lostTitle: "【非实时】", missing: "缺失 5 条、设备舍弃 3 条", fewer: "缺失 2 条、", open: "尚未到达", restarted: "存储损坏", corrected: "按卫星授时校正", said: /设备自报 1970年1月1日/, between: "按中心时钟校正", trouble: "中心无法存储任何数据：数据库被其他程序占用。", troubleTitle: "【无法存储】", notDone: "未完成：数据库" },
+  en: { live: "Live", lost: "Not live", panic: "Panic", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", lostTitle: "NOT LIVE", missing: "missing: 5, given up by the device: 3", fewer: "missing: 2,", open: "Not yet arrived", restarted: "the storage was damaged", corrected: "corrected by satellite time", said: /The box itself said Jan 1, 1970/, between: "corrected by the centre's clock", trouble: "The centre cannot store anything: another program holds its database.", troubleTitle: "NOT STORING", notDone: "Not done: another program", printed: /Printed .*20\d\d.*\(Asia\/Shanghai\) by J. Moore \(Dispatcher\)/, reader: ["refused: wrong PIN", "fingerprint reader locked after failures over", "refused: locked after failures", "fingerprint reader locked after failures", "refused: finger not known slot 7", "deleted P-1002 officer slot 4 by P-0007", "enrolled P-1002 officer slot 4 by the test key"] },
+  "zh-CN": { live: "实时", lost: "非实时", panic: "紧急求助", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", lostTitle: "【非实时】", missing: "缺失 5 条、设备舍弃 3 条", fewer: "缺失 2 条、", open: "尚未到达", restarted: "存储损坏", corrected: "按卫星授时校正", said: /设备自报 1970年1月1日/, between: "按中心时钟校正", trouble: "中心无法存储任何数据：数据库被其他程序占用。", troubleTitle: "【无法存储】", notDone: "未完成：数据库", printed: /打印：20\d\d年.*（Asia\/Shanghai），王芳（调度员）/, reader: ["拒绝：密码错误", "指纹多次不符，指纹仪已锁定 已恢复", "拒绝：错误次数过多，已锁定", "指纹多次不符，指纹仪已锁定", "拒绝：指纹未登记 7 号位", "删除 P-1002 警员 4 号位 由 P-0007 授权", "登记 P-1002 警员 4 号位 由 测试钥匙 授权"] },
 };
 
 for (const [lang, w] of Object.entries(words)) {
@@ -102,6 +102,8 @@ for (const [lang, w] of Object.entries(words)) {
     await page.locator("#map[data-ready]").waitFor();
     await page.waitForTimeout(600);
     assert.ok(await drawn(page), "the map's canvas shows more than one colour");
+    const [above, below] = await page.evaluate(() => ["map", "where"].map((id) => (id === "map" ? document.getElementById(id) : document.querySelector(".legend")).getBoundingClientRect().toJSON()));
+    assert.ok(below.top >= above.bottom - 1, "the legend covers nothing of the map");
     await shot(page, `${lang}-1366-quiet`);
 
     // A new alarm is seen in the title and takes no focus from somebody who types.
@@ -143,6 +145,18 @@ for (const [lang, w] of Object.entries(words)) {
     await visible(page, ".badge.state.closed");
     await until("the title is calm", async () => !w.alarm.test(await page.title()));
     await until("the timeline", async () => (await page.locator("#detail-timeline li").count()) >= 5);
+    const told = await text(page, "#detail-timeline");
+    assert.match(told, /Chrome \d+ \(Linux\)/);
+    assert.doesNotMatch(told, /Mozilla|AppleWebKit/, "no browser's full name");
+    if (lang === "zh-CN") assert.doesNotMatch(told.replace(/Chrome|Linux|<img src=x onerror=alert\(1\)>/g, ""), /[a-z]{4,}/, "no English in the history");
+    // Printed on A4, whose width is a narrow screen's: the incident is there, with when and by whom.
+    await page.emulateMedia({ media: "print" });
+    await page.setViewportSize({ width: 794, height: 1123 });
+    await visible(page, "#detail-timeline li");
+    assert.match(await text(page, "#printed"), w.printed);
+    await page.screenshot({ path: `${shots}/${lang}-print.png`, fullPage: true });
+    await page.emulateMedia({ media: null });
+    await page.setViewportSize({ width: 1366, height: 768 });
     assert.equal(await page.locator("#detail img").count(), 0, "a note is text");
     await shot(page, `${lang}-1366-closed`);
     await accessible(page, "closed");
@@ -253,6 +267,19 @@ for (const [lang, w] of Object.entries(words)) {
 }
 
 for (const [lang, w] of Object.entries(words)) {
+  await check(`${lang}: what happened at a reader`, async () => {
+    await tell("/reset");
+    await tell("/reader");
+    const s = await open({ lang, map: false, path: "/#device=box-01", width: lang === "en" ? 390 : 1366 });
+    await visible(s.page, "#fingers-rows li");
+    const rows = await s.page.locator("#fingers-rows li > span").allInnerTexts();
+    assert.deepEqual(rows.map((r) => r.replace(/\s+/g, " ")), w.reader);
+    await shot(s.page, `${lang}-reader`);
+    await accessible(s.page, "with a reader's report");
+    assert.deepEqual(s.wrong, []);
+    await s.context.close();
+  });
+
   await check(`${lang}: a centre that cannot store says so, and why`, async () => {
     await tell("/reset");
     await tell("/press?device=box-01&kind=panic");

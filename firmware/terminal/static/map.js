@@ -30,10 +30,14 @@ export function draw(state, x) {
   const known = [x.place, car].filter(Boolean);
   if (!known.length) return;
   // Everything that matters is in sight: both ends, and of the path what is not far.
-  const view = fit(known, path, { width, height, top: size * 1.6, left: size * 2.2, right: size * 2.2, bottom: size * 4.6 });
+  const view = fit(known, path, { width, height, top: size * 3.2, left: size * 2.2, right: size * 2.2, bottom: size * 4.6 });
 
   grid(c, view, width, height, colour("edge"));
   const label = (at, text, align = "center", ink = "dim") => {
+    if (align === "center") { // whole, also at the edge
+      const half = c.measureText(text).width / 2 + 4;
+      at = { x: Math.min(Math.max(at.x, half), width - half), y: at.y };
+    }
     c.textAlign = align;
     c.lineWidth = 3;
     c.strokeStyle = colour("panel");
@@ -51,7 +55,7 @@ export function draw(state, x) {
     c.fill();
     label({ x: at.x, y: at.y + size * 1.3 }, l.name);
   }
-  if (x.place && car) { // the line to it: no road, and dashed for that
+  if (x.place && car && x.state === "assigned") { // the line to it: no road, and dashed for that
     const from = view.at(car), to = view.at(x.place);
     c.strokeStyle = colour("red");
     c.lineWidth = 3;
@@ -76,7 +80,7 @@ export function draw(state, x) {
     label({ x: at.x, y: at.y - 21 }, x.name || x.device, "center", "text");
   }
   if (car) drawCar(c, view, state.fix, car, colour);
-  drawScale(c, view, width, height, size, colour, label);
+  drawScale(c, view, width, size, colour, label);
   label({ x: width - size * 1.3, y: size * 1.5 }, "▲ " + tx("wind", 0), "right", "text");
 }
 
@@ -166,15 +170,15 @@ function drawCar(c, view, fix, car, colour) {
   c.restore();
 }
 
-function drawScale(c, view, width, height, size, colour, label) {
-  const length = bar(view, width), right = width - size, y = height - size * 0.8;
+function drawScale(c, view, width, size, colour, label) {
+  const length = bar(view, width), left = size * 0.8, right = left + length * view.scale, y = size * 1.7;
   c.strokeStyle = colour("text");
   c.lineWidth = 2;
   c.beginPath();
-  c.moveTo(right - length * view.scale, y - 6);
-  c.lineTo(right - length * view.scale, y);
+  c.moveTo(left, y - 6);
+  c.lineTo(left, y);
   c.lineTo(right, y);
   c.lineTo(right, y - 6);
   c.stroke();
-  label({ x: right - (length * view.scale) / 2, y: y - 6 }, length < 1000 ? t("distance.m", { n: length }) : t("distance.km", { n: length / 1000 }), "center", "text");
+  label({ x: (left + right) / 2, y: y - 6 }, length < 1000 ? t("distance.m", { n: length }) : t("distance.km", { n: length / 1000 }), "center", "text");
 }

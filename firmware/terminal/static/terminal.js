@@ -161,7 +161,7 @@ function drawTask(x, tasks) {
 function drawOver(x) {
   const refused = x.state === "withdrawn" && x.said.at(-1)?.answer === "refused";
   const by = x.by === "centre" ? t("over.centre") : x.by;
-  $("over-what").textContent = refused ? t("over.refused") : x.state === "ended" ? (x.code ? t("over.ended_as", { code: tx("code", x.code) }) : t("over.ended")) : t("over.withdrawn");
+  $("over-what").textContent = refused ? t("over.refused") : x.code ? t("over.ended_as", { code: tx("code", x.code) }) : x.state === "ended" ? t("over.ended") : t("over.withdrawn");
   $("over-who").textContent = [by && !refused ? t("over.by", { by }) : "", x.over ? clock(x.over) : ""].filter(Boolean).join(" · ");
 }
 $("put-away").addEventListener("click", () => post(`tasks/${selected}/put-away`).catch(complain));
