@@ -230,6 +230,14 @@ func seedCalm(w *world) {
 			w.health(p.id, map[wire.Lane]uint64{wire.Alarm: 0, wire.Duty: 0, wire.Track: uint64(len(p.name))})
 		}
 	}
+	queue := map[wire.Lane]uint64{wire.Alarm: 0, wire.Duty: 0, wire.Track: 3}
+	for id, h := range map[string]wire.Health{ // of networks
+		"box-02": {WiFi: "joined", SSID: "石桥村", RadioDBm: -61},
+		"box-03": {WiFi: "refused", SSID: "Shiqiao village, by the river 12", Operator: "中国移动", RAT: "lte", SignalDBm: -97},
+	} {
+		h.UptimeMs, h.Firmware, h.Queue = 3_600_000, "0.2.0", queue
+		w.send(id, wire.Duty, 0, &h)
+	}
 	w.fix("car-01", 40*time.Second, 30.1080, 103.1180, 200)
 	w.fix("car-01", time.Second, 30.1052, 103.1168, 212)
 	w.fix("car-02", 28*time.Second, 30.0991, 103.1290, 45)

@@ -71,7 +71,7 @@ type Condition string
 const (
 	Joining     Condition = "joining"      // it tries, and nothing speaks against it
 	Joined      Condition = "joined"       // it is in the network
-	Away        Condition = "away"         // no access point of that name can be heard
+	Away        Condition = "away"         // no access point of that name can be heard; a hidden one never is
 	Refused     Condition = "refused"      // one can be heard, and does not take it in: most often a wrong passphrase
 	NoDriver    Condition = "no_driver"    // see ErrNoDriver
 	NoInterface Condition = "no_interface" // see ErrNoInterface

@@ -96,6 +96,10 @@ var Rules = []Rule{
 		},
 	},
 	{
+		"only firmware/internal/hw speaks to the radio, so that joining runs on an emulated one",
+		func(f File) bool { return !f.in("firmware/internal/hw") && f.imports("github.com/mdlayher/wifi") },
+	},
+	{
 		"no init function: things are composed where they can be read",
 		func(f File) bool { return f.Inits > 0 },
 	},

@@ -77,6 +77,8 @@ func TestTheRules(t *testing.T) {
 		"the agent takes periph's pins":           {"firmware/agent/a.go", `package a; import "periph.io/x/conn/v3/gpio"`, ""},
 		"hw takes periph's host":                  {"firmware/internal/hw/a.go", `package a; import "periph.io/x/host/v3"`, ""},
 		"the agent takes a serial port":           {"firmware/agent/a.go", `package a; import "go.bug.st/serial"`, "the ports are opened"},
+		"the starter takes the radio":             {"firmware/starter/a.go", `package a; import "github.com/mdlayher/wifi"`, "only firmware/internal/hw speaks"},
+		"hw takes the radio":                      {"firmware/internal/hw/a.go", `package a; import "github.com/mdlayher/wifi"`, ""},
 		"a test takes a serial port":              {"firmware/agent/a_test.go", `package a; import "go.bug.st/serial"`, ""},
 		"the agent names a device":                {"firmware/agent/a.go", `package a; const p = "/dev/ttyS0"`, "only firmware/internal/hw touches device"},
 		"and in a raw string":                     {"sim/a.go", "package a; const p = `in /dev/x`", "only firmware/internal/hw touches device"},
