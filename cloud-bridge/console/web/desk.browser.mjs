@@ -550,7 +550,7 @@ await check("five thousand boxes, and three hundred cars that move once a second
   await page.waitForTimeout(2000);
   bytes = 0;
   const measured = await page.evaluate(async (ms) => {
-    const frames = [];
+    const frames = [], began = performance.now();
     let last = began;
     const long = [];
     new PerformanceObserver((list) => long.push(...list.getEntries().map((e) => e.duration))).observe({ type: "longtask" });
