@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,45 +19,60 @@ import (
 	"github.com/fengsui/fengsui/sim/tty"
 )
 
-// A pin notes how it is driven, and may fail to be.
-type pin struct {
-	*gpiotest.Pin
-	mu     sync.Mutex
-	says   []string
-	dead   bool
-	noEdge bool
-	pull   gpio.Pull
+// An adapter is a machine's lines, and what was done to each.
+type adapter struct {
+	mu    sync.Mutex
+	lines map[string]*pin
+	deaf  bool // no line has interrupts
+	fails string
 }
 
-func (p *pin) say(s string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.dead {
-		return errors.New("no such device")
+type pin struct {
+	gpiotest.Pin
+	a   *adapter
+	did []string
+}
+
+func (a *adapter) open(name string) (gpio.PinIO, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.lines[name] == nil {
+		p := &pin{Pin: gpiotest.Pin{N: name}, a: a}
+		if !a.deaf {
+			p.EdgesChan = make(chan gpio.Level, 16)
+		}
+		if a.lines == nil {
+			a.lines = make(map[string]*pin)
+		}
+		a.lines[name] = p
 	}
-	p.says = append(p.says, s)
+	return a.lines[name], nil
+}
+
+func (p *pin) note(format string, args ...any) error {
+	p.a.mu.Lock()
+	defer p.a.mu.Unlock()
+	if p.a.fails == p.N {
+		return errors.New("the adapter is unplugged")
+	}
+	p.did = append(p.did, fmt.Sprintf(format, args...))
 	return nil
 }
 
-func (p *pin) said() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.says)
+func (p *pin) Out(l gpio.Level) error {
+	return errors.Join(p.note("%v", l), p.Pin.Out(l))
 }
-
-func (p *pin) Out(l gpio.Level) error { return p.say(l.String()) }
 
 func (p *pin) In(pull gpio.Pull, edge gpio.Edge) error {
-	if p.noEdge && edge != gpio.NoEdge {
-		return errors.New("no interrupts")
-	}
-	p.pull = pull
-	return p.say("open")
+	return errors.Join(p.Pin.In(pull, edge), p.note("in %v %v", pull, edge))
 }
 
-func (p *pin) WaitForEdge(d time.Duration) bool { time.Sleep(d); return false }
+func (a *adapter) did(name string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return fmt.Sprint(a.lines[name].did)
+}
 
-// load writes a wiring's file and reads it.
 func load(t *testing.T, text string) *bench.Wiring {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "wiring.yaml")
@@ -73,191 +86,198 @@ func load(t *testing.T, text string) *bench.Wiring {
 	return w
 }
 
-func lines(names ...string) map[string]*pin {
-	pins := make(map[string]*pin)
-	for _, n := range names {
-		pins[n] = &pin{Pin: &gpiotest.Pin{N: n}}
+func open(t *testing.T, a *adapter, text string) *bench.Rig {
+	t.Helper()
+	r, err := bench.Open(t.Context(), load(t, text), a.open)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return pins
+	return r
 }
 
-func opener(pins map[string]*pin) func(string) (gpio.PinIO, error) {
-	return func(name string) (gpio.PinIO, error) {
-		if p := pins[name]; p != nil {
-			return p, nil
-		}
-		return nil, fmt.Errorf("no such line: %q", name)
-	}
-}
-
-// Contacts and the power's relay begin and end open, and each closes by the level
-// that its wiring says.
-func TestContactsAndPower(t *testing.T) {
-	for name, c := range map[string]struct {
-		wiring       string
-		panic, power []string
-	}{
-		"as it comes": {"lines: {panic: {line: a}}\npower: {line: b}\n", []string{"open", "Low", "open", "open"}, []string{"Low", "High", "Low", "Low"}},
-		"boards of relays": {
-			"lines: {panic: {line: a, active: high}}\npower: {line: b, active: low}\n",
-			[]string{"Low", "High", "Low", "Low"},
-			[]string{"open", "Low", "open", "open"},
-		},
-		"no relay": {"lines: {panic: {line: a, active: low}}\n", []string{"open", "Low", "open", "open"}, nil},
-	} {
-		w := load(t, c.wiring)
-		synctest.Test(t, func(t *testing.T) {
-			pins := lines("a", "b")
-			r, err := bench.Open(t.Context(), w, opener(pins))
-			if err != nil {
-				t.Fatal(name, err)
-			}
-			r.Power(true)
-			r.Play("panic", line.Train{{After: 0, Drive: line.Low}, {After: time.Second, Drive: line.Open}})
-			r.Play("none", line.Train{{Drive: line.Low}}) // a role that is not wired
-			time.Sleep(2 * time.Second)
-			r.Power(false)
-			for range 2 { // the second does nothing
-				if err := r.Close(); err != nil {
-					t.Error(name, err)
-				}
-			}
-			if got := pins["a"].said(); !slices.Equal(got, c.panic) {
-				t.Errorf("%s: the contact was %q, want %q", name, got, c.panic)
-			}
-			if got := pins["b"].said(); !slices.Equal(got, c.power) {
-				t.Errorf("%s: the relay was %q, want %q", name, got, c.power)
-			}
-		})
-	}
-}
-
-// A line that cannot be driven, or an adapter that is pulled out, fails the run
-// with its name.
-func TestALineThatFails(t *testing.T) {
-	for _, dead := range []string{"a", "b"} {
-		w := load(t, "lines: {panic: {line: a}}\npower: {line: b}\n")
-		synctest.Test(t, func(t *testing.T) {
-			pins := lines("a", "b")
-			r, err := bench.Open(t.Context(), w, opener(pins))
-			if err != nil {
-				t.Fatal(err)
-			}
-			pins[dead].mu.Lock()
-			pins[dead].dead = true
-			pins[dead].mu.Unlock()
-			r.Power(true)
-			r.Play("panic", line.Contact(line.Low))
-			time.Sleep(time.Second)
-			if err := r.Close(); err == nil || !strings.Contains(err.Error(), "line "+dead+": no such device") {
-				t.Errorf("%v: want that of line %s", err, dead)
-			}
-		})
-		pins := lines("a", "b")
-		pins[dead].dead = true
-		if _, err := bench.Open(t.Context(), w, opener(pins)); err == nil || !strings.Contains(err.Error(), "line "+dead+": no such device") {
-			t.Errorf("%v: want that of line %s", err, dead)
-		}
-	}
-}
-
-// A lamp is on at its level, is pulled as its wiring says, and is seen with and
-// without interrupts.
-func TestLamps(t *testing.T) {
-	w := load(t, `lamps:
-  red: {line: a}
-  amber: {line: b, active: low, pull: up}
-  green: {line: c, active: high, pull: down}
-  siren: {line: d, active: low, pull: none}
+// Each contact and the relay, by each level, begin and end open.
+func TestContacts(t *testing.T) {
+	a := new(adapter)
+	r := open(t, a, `
+lines: {panic: {line: L}, fire: {line: M, active: low}, medical: {line: H, active: high}}
+power: {line: P}
 `)
-	synctest.Test(t, func(t *testing.T) {
-		pins := lines("a", "b", "c", "d")
-		pins["b"].noEdge = true
-		r, err := bench.Open(t.Context(), w, opener(pins))
-		if err != nil {
-			t.Fatal(err)
+	if a.did("P") != "[Low]" {
+		t.Errorf("the relay before anything: %s", a.did("P"))
+	}
+	press := append(line.Contact(line.Low), line.Contact(line.Open)...)
+	for _, role := range []string{"panic", "fire", "medical"} {
+		r.Play(role, press)
+	}
+	r.Play("bell", press) // no line: ignored
+	r.Power(true)
+	r.Power(false)
+	r.Power(true)
+	closed := func(name string) bool { return strings.Count(a.did(name), " ") >= 2 }
+	for !closed("L") || !closed("M") || !closed("H") {
+		time.Sleep(time.Millisecond)
+	}
+	if err := errors.Join(r.Close(), r.Close()); err != nil {
+		t.Error(err)
+	}
+	const free = "in PullNoChange NoEdge"
+	for name, want := range map[string]string{
+		"L": "[" + free + " Low " + free + " " + free + "]", "M": "[" + free + " Low " + free + " " + free + "]",
+		"H": "[Low High Low Low]", "P": "[Low High Low High Low]",
+	} {
+		if got := a.did(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
 		}
-		for name, want := range map[string]gpio.Pull{"a": gpio.Float, "b": gpio.PullUp, "c": gpio.PullDown, "d": gpio.Float} {
-			if pins[name].pull != want {
-				t.Errorf("line %s is pulled %v, want %v", name, pins[name].pull, want)
+	}
+
+	a = new(adapter)
+	r = open(t, a, "power: {line: P, active: low}\n")
+	r.Power(true)
+	if err := r.Close(); err != nil || a.did("P") != "["+free+" Low "+free+"]" {
+		t.Errorf("a relay that low closes: %s, %v", a.did("P"), err)
+	}
+	r = open(t, new(adapter), "") // no relay: nobody's supply is switched
+	r.Power(true)
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A lamp is on at its level, with the pull that is asked for; a line without
+// interrupts is read.
+func TestLamps(t *testing.T) {
+	for _, deaf := range []bool{false, true} {
+		a := &adapter{deaf: deaf}
+		r := open(t, a, `
+lamps: {red: {line: R}, amber: {line: Y, active: low, pull: up}, siren: {line: S, pull: down}}
+`)
+		edges := make(chan string, 16)
+		r.Watch(func(output string, on bool, _ time.Duration) { edges <- fmt.Sprint(output, " ", on) })
+		for _, step := range []struct {
+			line string
+			to   gpio.Level
+			want string
+		}{{"R", gpio.High, "red true"}, {"Y", gpio.Low, "amber true"}, {"Y", gpio.High, "amber false"}, {"S", gpio.High, "siren true"}, {"R", gpio.Low, "red false"}} {
+			p := a.lines[step.line]
+			if deaf {
+				p.Lock()
+				p.L = step.to
+				p.Unlock()
+			} else {
+				p.EdgesChan <- step.to
+			}
+			select {
+			case got := <-edges:
+				if got != step.want {
+					t.Errorf("deaf %v: %s, want %s", deaf, got, step.want)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatalf("deaf %v: nothing, want %s", deaf, step.want)
 			}
 		}
-		set := func(name string, l gpio.Level) {
-			if err := pins[name].Pin.Out(l); err != nil {
-				t.Error(err)
-			}
-		}
-		set("b", gpio.High)
-		set("d", gpio.High)
-		var mu sync.Mutex
-		var seen []string
-		r.Watch(func(output string, on bool, _ time.Duration) {
-			mu.Lock()
-			defer mu.Unlock()
-			seen = append(seen, fmt.Sprint(output, " ", on))
-		})
-		for _, c := range []struct {
-			line  string
-			level gpio.Level
-		}{{"a", gpio.High}, {"b", gpio.Low}, {"c", gpio.High}, {"d", gpio.Low}, {"b", gpio.High}, {"a", gpio.Low}} {
-			time.Sleep(time.Second)
-			set(c.line, c.level)
-		}
-		time.Sleep(time.Second)
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
-		want := []string{"red true", "amber true", "green true", "siren true", "amber false", "red false"}
-		if !slices.Equal(seen, want) {
-			t.Errorf("seen %q, want %q", seen, want)
+		for name, want := range map[string]string{"R": "in Float BothEdges", "Y": "in PullUp BothEdges", "S": "in PullDown BothEdges"} {
+			if got := a.did(name); !deaf && got != "["+want+"]" || deaf && !strings.HasSuffix(got, "NoEdge]") {
+				t.Errorf("deaf %v: %s: %s, want %s", deaf, name, got, want)
+			}
 		}
-	})
+	}
 }
 
-// The ports are opened at the speeds of the wiring, and are closed with it.
-func TestPorts(t *testing.T) {
-	gps, finger := terminal(t), terminal(t)
-	r, err := bench.Open(t.Context(), load(t, "gps: "+gps.Path()+"\ngps_baud: 38400\nfinger: "+finger.Path()+"\nfinger_baud: 115200\n"), nil)
-	if err != nil {
-		t.Fatal(err)
+// What cannot be driven is told by its field: at the start, or at the end.
+func TestFailures(t *testing.T) {
+	for line, text := range map[string]string{"L": "lines: {panic: {line: L}}\n", "P": "power: {line: P}\n", "R": "lamps: {red: {line: R}}\n"} {
+		_, err := bench.Open(t.Context(), load(t, text), (&adapter{fails: line}).open)
+		field := map[string]string{"L": "lines.panic", "P": "power", "R": "lamps.red"}[line]
+		if err == nil || !strings.Contains(err.Error(), "bench: "+field+": line "+line) {
+			t.Errorf("%s: %v", line, err)
+		}
 	}
-	for name, p := range map[string]*tty.Port{gps.Path(): gps, finger.Path(): finger} {
-		f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
-		if err != nil {
-			t.Fatal(err)
+	a := new(adapter)
+	r := open(t, a, "power: {line: P}\n")
+	a.mu.Lock()
+	a.fails = "P"
+	a.mu.Unlock()
+	r.Power(true)
+	a.mu.Lock()
+	a.fails = ""
+	a.mu.Unlock()
+	if err := r.Close(); err == nil || !strings.Contains(err.Error(), "bench: power: line P: the adapter is unplugged") {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
+// The serial ports have the speeds that the wiring says.
+func TestPorts(t *testing.T) {
+	for text, want := range map[string][2]uint32{
+		"": {unix.B9600, unix.B57600}, "gps_baud: 38400\nfinger_baud: 115200\n": {unix.B38400, unix.B115200},
+	} {
+		var ports [2]*tty.Port
+		for i := range ports {
+			p, err := tty.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			ports[i] = p
 		}
-		tio, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-		if want := map[*tty.Port]uint32{gps: unix.B38400, finger: unix.B115200}[p]; err != nil || tio.Cflag&unix.CBAUD != want {
-			t.Errorf("%s has the speed %o, want %o: %v", name, tio.Cflag&unix.CBAUD, want, err)
+		r := open(t, new(adapter), fmt.Sprintf("%sgps: %s\nfinger: %s\n", text, ports[0].Path(), ports[1].Path()))
+		if r.GPS() == nil || r.Finger() == nil {
+			t.Fatal("a port is not there")
 		}
-		if err := f.Close(); err != nil {
+		for i, p := range ports {
+			f, err := os.OpenFile(p.Path(), os.O_RDWR|unix.O_NOCTTY, 0)
+			if errors.Is(err, unix.EBUSY) {
+				t.Skip("the port is for one alone")
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			set, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+			if err != nil || set.Cflag&unix.CBAUD != want[i] {
+				t.Errorf("%q: port %d: %#o, %v; want %#o", text, i, set.Cflag&unix.CBAUD, err, want[i])
+			}
+			f.Close()
+		}
+		if _, err := r.GPS().Write([]byte("$GP")); err != nil {
+			t.Error(err)
+		}
+		b := make([]byte, 3)
+		if n, err := ports[0].Read(b); err != nil || string(b[:n]) != "$GP" {
+			t.Errorf("read %q, %v", b[:n], err)
+		}
+		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 	}
-	if r.GPS() == nil || r.Finger() == nil {
-		t.Error("a port is missing")
-	}
-	if err := r.Close(); err != nil {
-		t.Error(err)
-	}
-	r, err = bench.Open(t.Context(), load(t, ""), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.GPS() != nil || r.Finger() != nil {
-		t.Error("there are ports that nobody wired")
-	}
-	if err := r.Close(); err != nil {
-		t.Error(err)
+	if r := open(t, new(adapter), ""); r.GPS() != nil || r.Finger() != nil || r.Close() != nil {
+		t.Error("ports that nobody asked for")
 	}
 }
 
-func terminal(t *testing.T) *tty.Port {
-	t.Helper()
-	p, err := tty.Open()
-	if err != nil {
-		t.Fatal(err)
+// Each key of a wiring that is out of its bounds is named.
+func TestKeys(t *testing.T) {
+	for text, want := range map[string]string{
+		"gps_baud: 300":                         `field "gps_baud": value "300"`,
+		"finger_baud: 230400":                   `field "finger_baud": value "230400"`,
+		"lines: {panic: {line: a, active: up}}": `field "lines.panic.active": value "up": want one of high, low`,
+		"lines: {panic: {active: low}}":         `field "lines.panic.line"`,
+		"lamps: {red: {line: a, pull: hard}}":   `field "lamps.red.pull": value "hard"`,
+		"lamps: {red: {line: a, active: on}}":   `field "lamps.red.active"`,
+		"power: {line: a, active: both}":        `field "power.active": value "both"`,
+		"power: {}":                             `field "power.line"`,
+		"power: {line: a, pull: up}":            `field "power.pull"`,
+	} {
+		path := filepath.Join(t.TempDir(), "wiring.yaml")
+		if err := os.WriteFile(path, []byte("device: box-01\nkey: "+strings.Repeat("1", 64)+"\n"+text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bench.Load(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
 	}
-	t.Cleanup(func() { _ = p.Close() })
-	return p
+	if _, err := bench.Load("nowhere.yaml"); !errors.Is(err, bench.ErrWiring) {
+		t.Error(err)
+	}
 }
