@@ -65,6 +65,8 @@ type Unit struct {
 	Reason    string   `json:"reason"`
 	SetBy     string   `json:"set_by"`
 	SetAt     Time     `json:"set_at"`
+	SetTold   Time     `json:"set_told"`
+	SetFrom   string   `json:"set_from"`
 	Officer   string   `json:"officer"`
 	Incident  string   `json:"incident"`
 	Fix       *UnitFix `json:"fix"`
@@ -73,7 +75,7 @@ type Unit struct {
 
 func viewUnit(u *store.UnitRow, now time.Time) *Unit {
 	v := &Unit{
-		Device: u.Device, Name: u.Name, State: string(u.State()), Set: string(u.Set), Reason: u.Reason, SetBy: u.By, SetAt: Time{u.SetAt}, Officer: u.Officer,
+		Device: u.Device, Name: u.Name, State: string(u.State()), Set: string(u.Set), Reason: u.Reason, SetBy: u.By, SetAt: Time{u.SetAt}, SetTold: Time{u.Told}, SetFrom: u.Screen, Officer: u.Officer,
 	}
 	if u.Incident != 0 {
 		v.Incident = formatID(u.Incident)

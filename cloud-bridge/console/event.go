@@ -130,6 +130,8 @@ func viewBody(body wire.Body) map[string]any {
 		return map[string]any{
 			"incident": strconv.FormatUint(b.Incident, 10), "text": b.Text, "attachments": viewHashes(b.Attachments), "position": viewPosition(b.Position),
 		}
+	case *wire.UnitState:
+		return map[string]any{"doing": b.Doing.String(), "reason": b.Reason, "position": viewPosition(b.Position)}
 	case *wire.AttachmentPart: // its bytes are under /api/v1/attachments
 		return map[string]any{
 			"attachment": b.ID().String(), "sha256": hex.EncodeToString(b.Whole), "size": b.Size, "index": b.Index, "count": b.Count,

@@ -199,6 +199,8 @@ func (t *tx) apply(a *Arrival, d *device, st *stream, row int64) error {
 		t.answered(a, d, st, b, row)
 	case *wire.Note:
 		t.noteOf(a, d, st, b, row)
+	case *wire.UnitState:
+		t.unitSays(a, d, st, b)
 	case *wire.AttachmentPart:
 		if row != 0 {
 			return t.part(a, d, b, row)

@@ -16,6 +16,7 @@ import (
 	"github.com/fengsui/fengsui/cloud-bridge/audit"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/store"
+	"github.com/fengsui/fengsui/cloud-bridge/units"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -174,6 +175,46 @@ func TestAssignment(t *testing.T) {
 	if p, err := s.Pending(t.Context(), "box-01"); err != nil || len(p) != 1 || p[0].Notice.State != wire.NoticeClosed {
 		t.Errorf("the box is told %+v, %v", p, err)
 	}
+}
+
+// What a unit says of itself and what the desk sets: the newest word counts, also when it
+// comes late, and who said it is known.
+func TestAUnitSaysWhatItDoes(t *testing.T) {
+	now := noon
+	s := at(t, filepath.Join(t.TempDir(), "centre.db"), &now)
+	car := lane(t, "car-01", wire.Duty)
+	car.edit = func(e *wire.Event) { e.Officer = "P-1001" }
+	says := func(d wire.Doing, reason string) store.Arrival {
+		return car.next(&wire.UnitState{Doing: d, Reason: reason})
+	}
+	want := func(what string, state units.State, by, screen string, after time.Duration) {
+		t.Helper()
+		list, err := s.Units(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := list[0]; u.Set != state || u.By != by || u.Screen != screen || !u.SetAt.Equal(noon.Add(after)) {
+			t.Errorf("%s: %q by %q at the %s at %v", what, u.Set, u.By, u.Screen, u.SetAt.Sub(noon))
+		}
+	}
+	one, two, three, four := says(wire.DoingBusy, "escort"), says(wire.DoingOutOfService, "tyre"), says(wire.DoingNothing, ""), says(9, "")
+	commit(t, s, two)
+	want("it said so", units.OutOfService, "P-1001", incident.ScreenUnit, 2*time.Second)
+	commit(t, s, one)
+	want("what it said before", units.OutOfService, "P-1001", incident.ScreenUnit, 2*time.Second)
+	now = noon.Add(10 * time.Second)
+	if err := s.SetUnit(t.Context(), li, "car-01", units.Busy, "court"); err != nil {
+		t.Fatal(err)
+	}
+	three.Received = noon.Add(time.Minute)
+	commit(t, s, three)
+	want("what it said before the desk", units.Busy, "li", incident.ScreenDesk, 10*time.Second)
+	commit(t, s, four)
+	want("a later version's word", units.Busy, "li", incident.ScreenDesk, 10*time.Second)
+	car.seq = 20
+	commit(t, s, says(wire.DoingNothing, ""))
+	want("and after", "", "P-1001", incident.ScreenUnit, 21*time.Second)
+	commit(t, s, lane(t, "box-01", wire.Duty).next(&wire.UnitState{Doing: wire.DoingBusy})) // no unit: nothing happens
 }
 
 // A press sounds the others of its group, and not where it is silent; each that

@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
 	"github.com/fengsui/fengsui/cloud-bridge/units"
+	"github.com/fengsui/fengsui/firmware/wire"
 )
 
 // Escalate counts what has overrun by now, and returns when the next thing
@@ -61,7 +63,9 @@ type UnitRow struct {
 	units.Unit
 	Reason string // of Set
 	By     string
-	SetAt  time.Time
+	SetAt  time.Time // when it was said, as well as the centre knew
+	Told   time.Time // when the centre had it
+	Screen string    // see [incident.Actor]: the desk's, or the unit's own
 	Link   Link
 	Course *float64 // degrees from true north
 	Speed  *float64 // metres a second
@@ -69,7 +73,7 @@ type UnitRow struct {
 
 // Units returns all patrol cars by id: one query, whatever their number.
 func (s *Store) Units(ctx context.Context) ([]UnitRow, error) {
-	rows, err := s.query(ctx, `SELECT d.id, d.name, d.officer, d.link, coalesce(u.state, ''), coalesce(u.reason, ''), coalesce(u.by, ''), u.at,
+	rows, err := s.query(ctx, `SELECT d.id, d.name, d.officer, d.link, coalesce(u.state, ''), coalesce(u.reason, ''), coalesce(u.by, ''), u.at, u.told, coalesce(u.screen, ''),
 		`+fixColumns+` FROM devices d LEFT JOIN unit_states u ON u.device = d.device WHERE d.kind = ? ORDER BY d.id`, PatrolCar)
 	if err != nil {
 		return nil, err
@@ -77,10 +81,10 @@ func (s *Store) Units(ctx context.Context) ([]UnitRow, error) {
 	var out []UnitRow
 	if err := each(rows, func(scan func(...any) error) (bool, error) {
 		var u UnitRow
-		var at sql.NullInt64
+		var at, told sql.NullInt64
 		var fix nullFix
-		err := scan(append([]any{&u.Device, &u.Name, &u.Officer, &u.Link, &u.Set, &u.Reason, &u.By, &at}, fix.into()...)...)
-		u.SetAt = fromMillis(at)
+		err := scan(append([]any{&u.Device, &u.Name, &u.Officer, &u.Link, &u.Set, &u.Reason, &u.By, &at, &told, &u.Screen}, fix.into()...)...)
+		u.SetAt, u.Told = fromMillis(at), fromMillis(told)
 		u.Heard = u.Link == LinkLive || u.Link == LinkSuspect
 		if w := fix.wire(); w != nil {
 			f := fixOf(w)
@@ -127,11 +131,34 @@ func (s *Store) SetUnit(ctx context.Context, by incident.Actor, device string, s
 			return fmt.Errorf("%w: device %q is no unit", ErrNotFound, device)
 		}
 		t.change(Change{Kind: UnitChanged, Device: device})
-		if err := t.exec(`INSERT INTO unit_states (device, state, reason, by, at) VALUES (?,?,?,?,?)
-			ON CONFLICT (device) DO UPDATE SET state = excluded.state, reason = excluded.reason, by = excluded.by, at = excluded.at`,
-			d.num, state, reason, by.Name, t.at.UnixMilli()); err != nil {
+		return t.setUnit(by, d, state, reason, t.at, t.at)
+	})
+}
+
+// setUnit keeps what a unit does, unless something newer was said.
+func (t *tx) setUnit(by incident.Actor, d *device, state units.State, reason string, at, told time.Time) error {
+	if err := t.exec(`INSERT INTO unit_states (device, state, reason, by, at, told, screen) VALUES (?,?,?,?,?,?,?)
+		ON CONFLICT (device) DO UPDATE SET state = excluded.state, reason = excluded.reason, by = excluded.by, at = excluded.at,
+			told = excluded.told, screen = excluded.screen WHERE excluded.at >= at`,
+		d.num, state, reason, by.Name, at.UnixMilli(), told.UnixMilli(), by.Screen); err != nil {
+		return err
+	}
+	return t.did(by, "unit_set", "device/"+d.id, strings.TrimSpace(string(state)+" "+reason))
+}
+
+// unitSays takes what a unit's people say that it does. What they said without
+// a link counts from when they said it: the desk may have set something since.
+func (t *tx) unitSays(a *Arrival, d *device, st *stream, b *wire.UnitState) {
+	state, known := map[wire.Doing]units.State{wire.DoingNothing: "", wire.DoingBusy: units.Busy, wire.DoingOutOfService: units.OutOfService}[b.Doing]
+	if !known || d.kind != PatrolCar { // of a later version, or no unit: the event is kept
+		return
+	}
+	t.later = append(t.later, func() error {
+		given, err := t.when(st, a)
+		if err != nil {
 			return err
 		}
-		return t.did(by, "unit_set", "device/"+device, string(state)+" "+reason)
+		t.change(Change{Kind: UnitChanged, Device: d.id})
+		return t.setUnit(incident.Actor{Name: whoAt(a.Event), Screen: incident.ScreenUnit, Where: whereAt(b.Position)}, d, state, b.Reason, given, a.Received)
 	})
 }

@@ -21,15 +21,15 @@ import (
 type State string
 
 // The states. Whoever cannot be heard is silent, whatever else is known; what
-// the desk has set comes next, then what the unit is sent to, then whether
+// the desk has set or the unit said of itself, the newest of the two, comes next, then what the unit is sent to, then whether
 // somebody is signed on.
 const (
 	Available    State = "available"      // signed on, and sent nowhere
 	EnRoute      State = "en_route"       // sent to an incident
 	OnScene      State = "on_scene"       // at one
-	Busy         State = "busy"           // with something else, as the desk was told
-	OffDuty      State = "off_duty"       // nobody is signed on, or so the desk was told
-	OutOfService State = "out_of_service" // as the desk was told
+	Busy         State = "busy"           // with something else, as its people or the desk said
+	OffDuty      State = "off_duty"       // nobody is signed on, or so the desk said
+	OutOfService State = "out_of_service" // as its people or the desk said
 	Silent       State = "silent"         // the centre cannot hear it
 )
 
@@ -48,7 +48,7 @@ type Unit struct {
 	Name     string
 	Officer  string // who is signed on, or ""
 	Heard    bool   // the centre can hear it
-	Set      State  // one of Settable
+	Set      State  // one of Settable: by the desk, or the unit's own word
 	Incident int64  // that it is sent to; 0: none
 	There    bool   // and it is there
 	At       *Fix   // nil: never known

@@ -153,6 +153,7 @@ type Agent struct {
 	started    wire.Started  // why this run began; "" once that is told
 	batch      batcher
 	tasks      map[uint64]*task  // by incident
+	doing      doing             // what the unit says that it does
 	overTasks  []uint64          // whose states are to be deleted
 	photos     map[string]*photo // by id
 	donePhotos []string          // whose states are to be deleted

@@ -225,6 +225,9 @@ func (a *Agent) restore() error {
 	if err := a.restoreTasks(state); err != nil {
 		return err
 	}
+	if err := a.restoreDoing(state); err != nil {
+		return err
+	}
 	if err := a.restorePhotos(state); err != nil {
 		return err
 	}

@@ -293,6 +293,9 @@ func (a *Agent) signOn(officer string, m fingerprint.Match, state ...spool.KV) {
 }
 
 func (a *Agent) signOff(reason string, state ...spool.KV) {
+	if a.doing.Doing == wire.DoingBusy { // who was busy leaves; who comes is not
+		a.setDoing(wire.DoingNothing, "")
+	}
 	a.store(a.stamp(), wire.Duty, &wire.SignOff{Officer: a.officer, Reason: reason}, nil, append(state, spool.KV{Key: officerState})...)
 	a.officer = ""
 }

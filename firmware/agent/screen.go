@@ -68,7 +68,7 @@ func (s screen) View(ctx context.Context) (v terminal.View, err error) {
 			Device: a.cfg.Device, Officer: a.officer, Reader: a.ports.Fingerprint != nil, PIN: a.cfg.Terminal != nil && len(a.cfg.Terminal.PINs) > 0,
 			Now: wall.Time(), ClockSource: wall.Source.String(), Connected: up.Connected, Heard: up.Heard,
 			Drill: a.drilling(), Locked: max(0, a.pins.until-a.clock.Mono()), Receiver: a.ports.GPS != nil,
-			Faults: slices.Sorted(maps.Keys(a.faults)), Tasks: a.viewTasks(), Photos: a.viewPhotos(),
+			Faults: slices.Sorted(maps.Keys(a.faults)), Tasks: a.viewTasks(), Photos: a.viewPhotos(), Doing: a.viewDoing(),
 		}
 		for l, n := range a.spool.Depth() {
 			switch l {
@@ -159,6 +159,17 @@ func (s screen) SignOff(ctx context.Context) error {
 // Answer stores what the officer says to an assignment.
 func (s screen) Answer(ctx context.Context, w terminal.Answer) error {
 	return s.a.ask(ctx, func() error { return s.a.answer(w) })
+}
+
+// SetDoing stores what the officer says that the unit does.
+func (s screen) SetDoing(ctx context.Context, doing wire.Doing, reason string) error {
+	return s.a.ask(ctx, func() error {
+		if s.a.officer == "" {
+			return terminal.ErrSignedOff
+		}
+		s.a.setDoing(doing, reason)
+		return nil
+	})
 }
 
 // PutAway takes a task that is over from the screen.

@@ -51,7 +51,8 @@ type fix struct {
 type duty struct {
 	Officer string    `json:"officer"`
 	Fix     *place    `json:"fix"`
-	Path    []float64 `json:"path"` // lat, lon and age in seconds of each, the oldest first
+	Path    []float64 `json:"path"`  // lat, lon and age in seconds of each, the oldest first
+	Doing   *Doing    `json:"doing"` // null: nothing was said
 	Tasks   []task    `json:"tasks"`
 	Photos  []Photo   `json:"photos"`
 }
@@ -162,7 +163,7 @@ func viewFix(f *Fix) *fix {
 }
 
 func viewDuty(v *View) *duty {
-	d := &duty{Officer: v.Officer, Path: []float64{}, Tasks: []task{}, Photos: append([]Photo{}, v.Photos...)}
+	d := &duty{Officer: v.Officer, Doing: v.Doing, Path: []float64{}, Tasks: []task{}, Photos: append([]Photo{}, v.Photos...)}
 	for _, s := range v.Path {
 		d.Path = append(d.Path, math.Round(s.Lat*1e5)/1e5, math.Round(s.Lon*1e5)/1e5, math.Round(s.Age.Seconds()/10)*10)
 	}

@@ -83,6 +83,7 @@ func New(opt Options) (*Terminal, error) {
 	mux.HandleFunc("GET /api/state", t.getState)
 	mux.HandleFunc("POST /api/sign-on", t.signOn)
 	mux.HandleFunc("POST /api/sign-off", t.do(func(r *http.Request, _ []byte) (any, error) { return nil, opt.Device.SignOff(r.Context()) }))
+	mux.HandleFunc("POST /api/doing", t.do(t.setDoing))
 	mux.HandleFunc("POST /api/help", t.do(func(r *http.Request, _ []byte) (any, error) { return nil, opt.Device.Help(r.Context()) }))
 	mux.HandleFunc("POST /api/tasks/{incident}/answer", t.do(t.answer))
 	mux.HandleFunc("POST /api/tasks/{incident}/note", t.do(t.note))
@@ -298,6 +299,23 @@ func (t *Terminal) signOn(w http.ResponseWriter, r *http.Request) {
 	})(w, r)
 }
 
+func (t *Terminal) setDoing(r *http.Request, body []byte) (any, error) {
+	var m struct{ State, Reason string }
+	if err := members(body, &m); err != nil {
+		return nil, err
+	}
+	for n := wire.DoingNothing; n <= wire.DoingOutOfService; n++ {
+		if n.String() != m.State {
+			continue
+		}
+		if len(m.Reason) > wire.MaxReason {
+			return nil, &FieldError{"reason", shorten(m.Reason), fmt.Sprintf("at most %d bytes", wire.MaxReason)}
+		}
+		return nil, t.opt.Device.SetDoing(r.Context(), n, m.Reason)
+	}
+	return nil, &FieldError{"state", shorten(m.State), "available, busy or out_of_service"}
+}
+
 func (t *Terminal) putAway(r *http.Request, _ []byte) (any, error) {
 	id, err := incidentOf(r)
 	if err != nil {
@@ -472,7 +490,7 @@ func (t *Terminal) servePage(w http.ResponseWriter, r *http.Request) {
 	words, err := json.Marshal(t.words[lang])
 	if err == nil {
 		var b bytes.Buffer
-		err = t.pages[lang].Execute(&b, map[string]any{"Lang": lang, "Words": template.JS(words), "Inches": t.opt.Inches, "Codes": codes(), "Roles": fingers.Roles()})
+		err = t.pages[lang].Execute(&b, map[string]any{"Lang": lang, "Words": template.JS(words), "Inches": t.opt.Inches, "Codes": codes(), "Doings": doings(), "Roles": fingers.Roles()})
 		if err == nil {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_, _ = w.Write(b.Bytes()) // the reader may have gone
@@ -480,6 +498,10 @@ func (t *Terminal) servePage(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	t.fail(w, r, err)
+}
+
+func doings() []string {
+	return []string{wire.DoingNothing.String(), wire.DoingBusy.String(), wire.DoingOutOfService.String()}
 }
 
 func codes() (names []string) {

@@ -41,6 +41,9 @@ type Device interface {
 	// an event. The error wraps [ErrSignedOff], is a *[FieldError], or says that
 	// the unit is not sent there.
 	Answer(ctx context.Context, a Answer) error
+	// SetDoing says what the unit does beside its assignments. It is not
+	// idempotent: each call is an event. The error wraps [ErrSignedOff].
+	SetDoing(ctx context.Context, doing wire.Doing, reason string) error
 	// PutAway takes a task that is over from the screen; one that is not there
 	// any more is no error. The error wraps [ErrSignedOff] or is a *[FieldError].
 	PutAway(ctx context.Context, incident uint64) error
@@ -98,6 +101,7 @@ type View struct {
 	Drill       bool
 	Faults      []string // codes
 	Help        *Help    // a call for help from this screen that is not closed
+	Doing       *Doing   // what was said last of the unit; nil: nothing
 	Tasks       []Task   // what is assigned first
 	Photos      []Photo  // that wait for the centre, in the order in which they go
 }
@@ -131,6 +135,15 @@ type Help struct {
 	Step    string `json:"step"` // what a lamp would tell, see package lamp
 	Unit    string `json:"unit"` // who is coming, or ""
 	Presses uint64 `json:"presses"`
+}
+
+// A Doing is what the unit's people said last that it does. The desk may have
+// set something else since.
+type Doing struct {
+	State  string    `json:"state"` // "available", "busy" or "out_of_service"
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`   // by the device's clock
+	Sent   bool      `json:"sent"` // the centre has it
 }
 
 // A Task is an incident that the unit is, or was just, sent to.

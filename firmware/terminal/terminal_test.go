@@ -76,6 +76,10 @@ func (c *car) PutAway(_ context.Context, incident uint64) error {
 	})
 }
 
+func (c *car) SetDoing(_ context.Context, d wire.Doing, reason string) error {
+	return c.tell(func() { c.view.Doing = &terminal.Doing{State: d.String(), Reason: reason, At: c.view.Now} })
+}
+
 func (c *car) Help(context.Context) error { return c.tell(func() { c.helps++ }) }
 
 func (c *car) Note(_ context.Context, _ uint64, text string) error {
@@ -337,6 +341,20 @@ func TestOverPathAndLoss(t *testing.T) {
 	}
 }
 
+func TestTheUnitSaysWhatItDoes(t *testing.T) {
+	s, browser := serve(t, busy())
+	for body, want := range map[string]int{
+		`{"state":"busy","reason":"escort"}`: 200,
+		`{"state":"on_scene"}`:               422,
+		`{"state":"busy","reason":"` + strings.Repeat("x", wire.MaxReason+1) + `"}`: 422,
+		`{"state":"busy","x":1}`: 422,
+	} {
+		if got := status(t, browser, "POST", s.URL+"/api/doing", body); got != want {
+			t.Errorf("%.60s: %d, want %d", body, got, want)
+		}
+	}
+}
+
 func TestPhotos(t *testing.T) {
 	d := busy()
 	s, c := serve(t, d)
@@ -421,7 +439,8 @@ func TestWords(t *testing.T) {
 			"pin", "signed_off", "full", "locked", "not_authorised", "nobody_may", "key_not_turned", "enrolling", "no_reader", "configured",
 			"no_such_finger", "not_replaced", "enrolled", "mismatch", "nobody_laid", "library_full",
 		},
-		"role": {"officer", "supervisor", "technician"},
+		"doing": {"available", "busy", "out_of_service"},
+		"role":  {"officer", "supervisor", "technician"},
 		"help": {"idle", "stored", "centre_has", "acknowledged", "unit_coming"},
 	}
 	for a := wire.AnswerShown; a <= wire.AnswerClosed; a++ {
@@ -432,7 +451,7 @@ func TestWords(t *testing.T) {
 			used[p+"."+v] = true
 		}
 	}
-	for _, which := range prefixes["sheet"] {
+	for _, which := range append(prefixes["sheet"], "doing") {
 		for _, n := range []string{"1", "2", "3"} {
 			used["phrase."+which+"."+n] = true
 		}

@@ -33,6 +33,7 @@ const (
 	TypeUnitAnswer     BodyType = 40
 	TypeAttachmentPart BodyType = 41
 	TypeNote           BodyType = 42
+	TypeUnitState      BodyType = 43
 )
 
 // String returns the type's name as the centre's API gives it.
@@ -78,6 +79,8 @@ func (t BodyType) String() string {
 		return "attachment_part"
 	case TypeNote:
 		return "note"
+	case TypeUnitState:
+		return "unit_state"
 	}
 	return fmt.Sprintf("body(%d)", uint64(t))
 }
@@ -153,6 +156,8 @@ func decodeBody(t BodyType, raw cbor.RawMessage) (Body, error) {
 		b = new(AttachmentPart)
 	case TypeNote:
 		b = new(Note)
+	case TypeUnitState:
+		b = new(UnitState)
 	case TypeTrackBatch:
 		tb, err := decodeTrack(raw)
 		if err != nil {
@@ -225,6 +230,8 @@ func extraOf(b Body) *Extra {
 	case *AttachmentPart:
 		return &b.Extra
 	case *Note:
+		return &b.Extra
+	case *UnitState:
 		return &b.Extra
 	}
 	panic(fmt.Sprintf("wire: %T has no Extra", b)) // every Body but UnknownBody and TrackBatch is above

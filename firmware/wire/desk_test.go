@@ -57,6 +57,8 @@ func TestSealRefusesWhatADeskCannotUse(t *testing.T) {
 		"code (4) 0":                           event(2, &wire.UnitAnswer{Incident: 1, Rev: 1, Answer: wire.AnswerClosed}),
 		"attachments (6) 17":                   event(2, &wire.UnitAnswer{Incident: 1, Rev: 1, Answer: wire.AnswerChecked, Attachments: make([]wire.Hash, 17)}),
 		"text (2)":                             event(2, &wire.Note{}),
+		"doing (1) 0":                          event(2, &wire.UnitState{}),
+		"reason (2)":                           event(2, &wire.UnitState{Doing: wire.DoingBusy, Reason: strings.Repeat("x", 201)}),
 		"whole (1)":                            event(3, &wire.AttachmentPart{}),
 		"index (3) 2":                          event(3, part(7, 2, 2, 3)),
 		"size (2) 2097153":                     event(3, part(2<<20+1, 0, 200, 3)),

@@ -157,6 +157,46 @@ func (b *AttachmentPart) ID() Hash { return Hash(b.Whole[:len(Hash{})]) }
 // Type returns [TypeSounded].
 func (*Sounded) Type() BodyType { return TypeSounded }
 
+// Doing says what a unit does beside the incidents that it is sent to.
+type Doing uint64
+
+// What a unit can say that it does.
+const (
+	DoingNothing      Doing = 1 // it is free again, whatever was said or set before
+	DoingBusy         Doing = 2 // it has something else to do
+	DoingOutOfService Doing = 3 // it cannot be sent: car trouble, say
+)
+
+// String returns "available", "busy", "out_of_service" or "doing(n)".
+func (d Doing) String() string {
+	return name("doing", uint64(d), "", "available", "busy", "out_of_service")
+}
+
+// UnitState reports what a unit's people say that it does; the newest word
+// counts, theirs or the desk's. It is of the duty lane.
+type UnitState struct {
+	Doing    Doing     `cbor:"1,keyasint"`
+	Reason   string    `cbor:"2,keyasint,omitempty"`
+	Position *Position `cbor:"3,keyasint,omitempty"`
+	Extra    Extra     `cbor:"-"`
+}
+
+// MaxReason is the most bytes of a [UnitState]'s reason.
+const MaxReason = 200
+
+// Type returns [TypeUnitState].
+func (*UnitState) Type() BodyType { return TypeUnitState }
+
+func (b *UnitState) validate() error {
+	if b.Doing == 0 {
+		return bad("doing (1)", uint64(b.Doing), "1 (available), 2 (busy) or 3 (out of service)")
+	}
+	if err := b.Position.validate(); err != nil {
+		return err
+	}
+	return text("reason (2)", b.Reason, MaxReason)
+}
+
 // Type returns [TypeModeSet].
 func (*ModeSet) Type() BodyType { return TypeModeSet }
 

@@ -172,7 +172,11 @@ func vectors(t testing.TB) map[string]any {
 		"attachment_part": event(wire.Track, &wire.AttachmentPart{
 			Whole: append([]byte{0xab, 15: 0xcd}, make([]byte, 16)...), Size: 7, Index: 1, Count: 2, Bytes: []byte("jpg"), MIME: "image/jpeg", Incident: 17,
 		}),
-		"note": event(wire.Duty, &wire.Note{Incident: 17, Text: "door locked", Attachments: []wire.Hash{{0xab, 15: 0xcd}}}),
+		"note":       event(wire.Duty, &wire.Note{Incident: 17, Text: "door locked", Attachments: []wire.Hash{{0xab, 15: 0xcd}}}),
+		"unit_state": event(wire.Duty, &wire.UnitState{Doing: wire.DoingNothing}),
+		"unit_state_busy": event(wire.Duty, &wire.UnitState{
+			Doing: wire.DoingBusy, Reason: "送伤员", Position: &wire.Position{LatE7: 301234567, LonE7: 1031234567, AgeMs: 200, HDOP: 9},
+		}),
 		"down_sound": &wire.Down{Device: "box-01", CentreTime: 1_795_435_201_500, Body: &wire.Sound{
 			Alarm: alarm, Rev: 1, On: true, Until: 1_795_435_381_500, Device: "box-02", Name: "王家院子", Kind: wire.Panic, Drill: true,
 		}},

@@ -116,6 +116,49 @@ for (const [lang, w] of Object.entries(words)) {
   });
 }
 
+const busy = { "zh-CN": { busy: "忙碌", free: "空闲", sent: "中心已收", desk: /报忙碌/ }, en: { busy: "Busy", free: "Available", sent: "the centre has it", desk: /busy, said P-1001/ } };
+for (const [lang, w] of Object.entries(busy)) {
+  await check(`${lang}: a unit says that it is busy, without a link, and the desk sees since when`, async () => {
+    const car = await device("car-01");
+    const { page: duty } = await signIn({ lang }), { page: cab } = await cabOf(car, lang);
+    await duty.goto(`${address}/duty`);
+    const row = duty.locator("#units tr", { hasText: "car-01" });
+    const [[officer, pin]] = Object.entries(car.pins);
+    await cab.fill("#pin-number", officer.replace(/\D/g, ""));
+    await cab.fill("#pin-pin", pin);
+    await cab.keyboard.press("Enter");
+    await visible(cab, "#doing-open");
+    const say = async (state) => {
+      await cab.click("#doing-open");
+      await visible(cab, "#doing");
+      await gloves(cab);
+      await cab.locator(`#doing input[value="${state}"]`).check({ force: true });
+      if (state === "busy") {
+        await cab.locator("#doing-phrases button").first().click();
+        await accessible(cab, "terminal, what the unit does");
+        await shot(cab, `terminal-${lang}-doing`);
+      }
+      await cab.click("#doing-send");
+      await cab.locator("#doing").waitFor({ state: "hidden" });
+    };
+    await tell("/devices/car-01/link/cut");
+    await say("busy");
+    await until("the screen says so, and that the centre does not have it", async () => (await text(cab, "#doing-open")).includes(w.busy) && !(await text(cab, "#doing-open")).includes(w.sent));
+    await shot(cab, `terminal-${lang}-busy`);
+    await gloves(cab);
+    await tell("/devices/car-01/link/restore");
+    await until("the screen knows that the centre has it", async () => (await text(cab, "#doing-open")).includes(w.sent), 90);
+    await duty.reload();
+    await until("the desk says that it is busy, who says so and why", async () => w.desk.test(await row.innerText()), 60);
+    await accessible(duty, "duty, with a unit that is busy");
+    await duty.screenshot({ path: `${shots}/duty-${lang}-busy.png`, fullPage: true });
+    await say("available");
+    await until("the desk sees that it is free", async () => { await duty.reload(); await visible(duty, "#units tr"); return !w.desk.test(await row.innerText()); }, 30);
+    await cab.click("#sign-off");
+    await visible(cab, "#off");
+  });
+}
+
 await check("a call for help from the car is an alarm at the desk", async () => {
   const car = await device("car-01");
   const s = await signIn(), terminal = await cabOf(car);

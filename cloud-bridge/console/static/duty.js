@@ -58,7 +58,7 @@ async function load() {
 function drawUnits(list) {
   $("units").replaceChildren(...list.map((u) => h("tr", {},
     h("th", { scope: "row" }, name(u.name || u.device), " ", h("code", {}, u.device)),
-    h("td", { class: ["silent", "out_of_service"].includes(u.state) ? "doubt" : "" }, tx("unit_state", u.state), u.reason ? h("p", { class: "dim", dir: "auto" }, u.reason) : null),
+    h("td", { class: ["silent", "out_of_service"].includes(u.state) ? "doubt" : "" }, tx("unit_state", u.state), u.reason ? h("p", { class: "dim", dir: "auto" }, u.reason) : null, said(u)),
     h("td", {}, u.officer ? name(u.officer) : "–"),
     h("td", {}, u.fix ? t("duty.fix_age", { span: span(u.fix.age_s * 1000) }) : "–"),
     h("td", {}, u.incident ? h("a", { href: "/#incident=" + encodeURIComponent(u.incident) }, "#" + u.incident) : "–"),
@@ -66,13 +66,22 @@ function drawUnits(list) {
       : outForm(u)))));
 }
 
-// outForm takes a unit out of service, with a reason.
+// said is who said so, where, how long ago, and when it came if that was late.
+function said(u) {
+  if (!u.set_at) return null;
+  const at = Date.parse(u.set_at), came = Date.parse(u.set_told);
+  return h("p", { class: "dim" }, t("duty.said", { what: tx("unit_state", u.set || "available"), by: u.set_by, screen: tx("screen", u.set_from || "desk"), at: clock(u.set_at), span: span(Date.now() - at) }),
+    came - at > 60_000 ? t("list.comma") + t("duty.said_came", { at: clock(u.set_told) }) : "");
+}
+
+// outForm sets what a unit does, with a reason.
 function outForm(u) {
   const why = h("input", { "aria-label": t("duty.out_why"), placeholder: t("duty.out_why"), maxlength: 200, required: true });
-  const form = h("form", { class: "row" }, why, h("button", { type: "submit", class: "quiet" }, t("duty.out")));
+  const what = h("select", { "aria-label": t("duty.state") }, ...["out_of_service", "busy", "off_duty"].map((s) => h("option", { value: s }, tx("unit_state", s))));
+  const form = h("form", { class: "row" }, what, why, h("button", { type: "submit", class: "quiet" }, t("duty.out")));
   form.addEventListener("submit", (e) => {
     e.preventDefault();
-    act(() => post(`/units/${u.device}/state`, { state: "out_of_service", reason: why.value.trim() }), t("duty.done"));
+    act(() => post(`/units/${u.device}/state`, { state: what.value, reason: why.value.trim() }), t("duty.done"));
   });
   return form;
 }

@@ -55,6 +55,7 @@ function draw() {
   $("faults").hidden = s.faults.length === 0;
   $("faults").textContent = t("faults", { list: s.faults.map(fault).join(t("comma")) });
   $("sign-off").hidden = !s.duty;
+  drawDoing(s);
   $("help-state").textContent = s.help ? t("help." + s.help.step, { unit: s.help.unit }) : "";
   const tasks = s.duty?.tasks ?? [];
   // What is new goes before what is over; what somebody is busy with stays.
@@ -268,6 +269,43 @@ $("sheet-send").addEventListener("click", async () => {
     sheetFault(e.message);
   } finally {
     $("sheet-send").disabled = false;
+  }
+});
+
+// What the unit does beside its assignments: free, busy, out of service.
+
+const doing = $("doing");
+function drawDoing(s) {
+  const b = $("doing-open"), d = s.duty?.doing, what = d?.state ?? "available";
+  b.hidden = !s.duty;
+  b.dataset.state = what;
+  b.replaceChildren(h("span", {}, t("doing." + what)), d && h("small", { class: d.sent ? null : "doubt" }, clock(d.at) + " · " + t(d.sent ? "said.sent" : "said.waiting")));
+  if (!s.duty && doing.open) doing.close();
+}
+const doingFault = (text) => { $("doing-error").hidden = !text; $("doing-error").textContent = text ?? ""; };
+$("doing-open").addEventListener("click", () => {
+  for (const r of document.querySelectorAll("#doing input[type=radio]")) r.checked = r.value === (state?.duty?.doing?.state ?? "available");
+  $("doing-reason").value = state?.duty?.doing?.reason ?? "";
+  $("doing-phrases").replaceChildren(...[1, 2, 3].map((n) => {
+    const text = t("phrase.doing." + n), b = h("button", { type: "button" }, text);
+    b.addEventListener("click", () => { $("doing-reason").value = text; });
+    return b;
+  }));
+  doingFault(null);
+  doing.showModal();
+});
+$("doing-cancel").addEventListener("click", () => doing.close());
+$("doing-send").addEventListener("click", async () => {
+  const what = document.querySelector("#doing input[type=radio]:checked").value, free = what === "available";
+  $("doing-send").disabled = true;
+  try {
+    await post("doing", { state: what, reason: free ? "" : $("doing-reason").value.trim() });
+    say(t("done", { what: t("doing." + what) }));
+    doing.close();
+  } catch (e) {
+    doingFault(e.message);
+  } finally {
+    $("doing-send").disabled = false;
   }
 });
 
