@@ -139,7 +139,7 @@ func used(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	plain := regexp.MustCompile(`\bt\("([^"]+)"|\bnote\("([^"]+)"|\bt "([^"]+)"|\btell\("([^"]+)"|ticking\([^"\n]*(?:\([^"\n]*\)[^"\n]*)*, "([a-z_.]+)"`)
-	dynamic := regexp.MustCompile(`tx\("([^"]+)"|"([a-z_]+(?:\.[a-z]+)?)[._]" \+ [a-zA-Z.]+\)|printf "([a-z]+)\.%s"`)
+	dynamic := regexp.MustCompile(`tx\("([^"]+)"|"([a-z_]+(?:\.[a-z]+)?)[._]" \+ [a-zA-Z.]+[()]|printf "([a-z]+)\.%s"`)
 	for _, file := range append(files, "page.html", "signin.html", "account.html", "signin.go", "head.html", "bar.html", "duty.html", "stats.html") {
 		raw, err := os.ReadFile(file)
 		if err != nil {

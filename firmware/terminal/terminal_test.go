@@ -441,7 +441,7 @@ func TestWords(t *testing.T) {
 		},
 		"doing": {"available", "busy", "out_of_service"},
 		"role":  {"officer", "supervisor", "technician"},
-		"help": {"idle", "stored", "centre_has", "acknowledged", "unit_coming"},
+		"help":  {"idle", "stored", "centre_has", "acknowledged", "unit_coming"},
 	}
 	for a := wire.AnswerShown; a <= wire.AnswerClosed; a++ {
 		prefixes["answer"] = append(prefixes["answer"], a.String())
