@@ -5,7 +5,7 @@ import { $, h, keyed } from "./dom.js";
 import * as filter from "./filter.js";
 import { devices, fixState, heardState } from "./model.js";
 import { networks } from "./networks.js";
-import { apart, boot, clock, span, t, ticking, tx } from "./text.js";
+import { apart, clock, span, t, ticking, tx } from "./text.js";
 
 // trouble is how much a device wants looking at; the most stands first.
 function trouble(d) {
@@ -107,9 +107,15 @@ function faultName(code) {
   return apart(tx("fault", kind)) + (part ? ` (${apart(part)})` : "");
 }
 
+// refusedFor is a reason in the page's language; one without a word of it shows itself.
+function refusedFor(reason) {
+  const key = reason.replaceAll(" ", "_"), words = tx("refused_reason", key);
+  return words === key ? reason : words;
+}
+
 export function drawRefused(refused) {
   $("refused-total").textContent = refused.total;
   $("refused-total").className = "num " + (refused.total ? "bad" : "dim");
   $("refused-rows").replaceChildren(...refused.recent.slice(0, 50).map((r) =>
-    h("tr", {}, h("td", { class: "num" }, clock(r.at)), h("td", {}, h("code", {}, r.topic)), h("td", {}, h("bdi", {}, boot.messages["refused_reason." + r.reason.replaceAll(" ", "_")] ?? r.reason), h("span", { class: "dim" }, ...(r.detail && r.detail !== r.reason ? [" – ", h("bdi", {}, r.detail)] : []))), h("td", { class: "num" }, String(r.size)))));
+    h("tr", {}, h("td", { class: "num" }, clock(r.at)), h("td", {}, h("code", {}, r.topic)), h("td", {}, h("bdi", {}, refusedFor(r.reason)), h("span", { class: "dim" }, ...(r.detail && r.detail !== r.reason ? [" – ", h("bdi", {}, r.detail)] : []))), h("td", { class: "num" }, String(r.size)))));
 }
