@@ -39,7 +39,7 @@ func (o Options) radio(s *settings.Settings) (map[string]string, error) {
 	case b.Radio == nil:
 		return nil, fmt.Errorf("%w: value %q: want none, since %s has no radio that an image can drive; these have: %s", ErrRadio, o.RadioFirmware, o.Board, withRadio())
 	case o.RadioFirmware == "":
-		return nil, fmt.Errorf("%w: field \"wifi.ssid\": value %q: want --radio-firmware DIR beside it, a folder with %s and regulatory.db-upstream (Debian: firmware-brcm80211 of non-free-firmware, and wireless-regdb): the radio of %s does nothing without these files, and they may not come with this source",
+		return nil, fmt.Errorf("%w: field \"wifi.ssid\": value %q: want --radio-firmware DIR beside it, a folder with %s and regulatory.db (Debian: firmware-brcm80211 of non-free-firmware, and wireless-regdb): the radio of %s does nothing without these files, and they may not come with this source",
 			ErrSettings, s.WiFi.SSID, oneOf(b.Radio.Files()[0]), o.Board)
 	}
 	roots := []string{o.RadioFirmware, filepath.Join(o.RadioFirmware, "lib/firmware"), filepath.Join(o.RadioFirmware, "usr/lib/firmware")}
@@ -97,15 +97,15 @@ func findIn(roots []string, name string) (string, bool) {
 	return "", false
 }
 
-// signers are those whose signature gokrazy's kernels accept: the maintainers of
-// wireless-regdb (CONFIG_CFG80211_USE_KERNEL_REGDB_KEYS; Linux, net/wireless/certs).
-// Debian signs its own copy with a key that they do not have.
-var signers = []string{"sforshee", "wens"}
+// signers are those whose signature the pinned kernel for the Raspberry Pi accepts
+// (CONFIG_CFG80211_USE_KERNEL_REGDB_KEYS): as it starts it names them, the
+// maintainers of wireless-regdb and those of Debian's package.
+var signers = []string{"sforshee", "wens", "benh@debian.org", "romain.perier@gmail.com"}
 
-// countries finds the rules of the countries and their signature.
+// countries finds the rules of the countries and their signature. Debian's package
+// has both twice, and what they are called is a link that its installation makes.
 func (o Options) countries(roots []string) (db, signature string, err error) {
-	const names = "regulatory.db-upstream and regulatory.db.p7s-upstream, or regulatory.db and regulatory.db.p7s"
-	for _, variant := range []string{"-upstream", ""} {
+	for _, variant := range []string{"", "-upstream", "-debian"} {
 		db, ok1 := findIn(roots, "regulatory.db"+variant)
 		signature, ok2 := findIn(roots, "regulatory.db.p7s"+variant)
 		if !ok1 || !ok2 {
@@ -116,11 +116,11 @@ func (o Options) countries(roots []string) (db, signature string, err error) {
 			return "", "", err
 		}
 		if !slices.ContainsFunc(signers, func(s string) bool { return bytes.Contains(b, []byte(s)) }) {
-			return "", "", fmt.Errorf("%w: value %q: want a regulatory.db.p7s that is signed by a maintainer of wireless-regdb (%s), which is all that the kernel takes; in Debian's package that is the one called -upstream", ErrRadio, signature, oneOf(signers))
+			return "", "", fmt.Errorf("%w: value %q: want a regulatory.db.p7s that is signed by one whom the kernel takes: %s", ErrRadio, signature, oneOf(signers))
 		}
 		return db, signature, nil
 	}
-	return "", "", fmt.Errorf("%w: value %q: want in it %s (Debian: wireless-regdb)", ErrRadio, o.RadioFirmware, names)
+	return "", "", fmt.Errorf("%w: value %q: want in it regulatory.db and regulatory.db.p7s, or both with -upstream (Debian: wireless-regdb)", ErrRadio, o.RadioFirmware)
 }
 
 // hasCountry reads the file as the kernel does (Linux, net/wireless/reg.c, struct
