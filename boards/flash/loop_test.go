@@ -58,24 +58,31 @@ func attach(t *testing.T, file string, how ...string) string {
 	return device
 }
 
-// A real loop device takes an image, and holds it; only the image's own sectors
-// are touched.
-func TestLoopDevice(t *testing.T) {
-	device, backing := loop(t, 12<<20)
+// imageFile makes an image's file of a size and opens it.
+func imageFile(t *testing.T, size int) (*os.File, os.FileInfo) {
+	t.Helper()
 	name := filepath.Join(t.TempDir(), "x.img")
-	img := image(size)
-	if err := os.WriteFile(name, img, 0o600); err != nil {
+	if err := os.WriteFile(name, image(size), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { f.Close() })
 	st, err := f.Stat()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f, st
+}
+
+// A real loop device takes an image, and holds it; only the image's own sectors
+// are touched.
+func TestLoopDevice(t *testing.T) {
+	device, backing := loop(t, 12<<20)
+	img := image(size)
+	f, st := imageFile(t, size)
 	d, err := flash.Linux.Inspect(device, st)
 	if err != nil || d.Kind != "loop" || d.Size != 12<<20 {
 		t.Fatalf("%+v, %v", d, err)
@@ -118,19 +125,7 @@ func TestLoopDevice(t *testing.T) {
 // it was looked at, by the kernel.
 func TestMountedLoopDevice(t *testing.T) {
 	device, _ := loop(t, 16<<20)
-	small := filepath.Join(t.TempDir(), "x.img")
-	if err := os.WriteFile(small, image(1<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(small)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, st := imageFile(t, 1<<20)
 	before, err := flash.Linux.Inspect(device, st)
 	if err != nil {
 		t.Fatal(err)
@@ -182,14 +177,7 @@ func TestRefusedLoopDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 	locked := attach(t, file, "--read-only")
-	small := filepath.Join(t.TempDir(), "x.img")
-	if err := os.WriteFile(small, image(1<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	st, err := os.Stat(small)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, st := imageFile(t, 1<<20)
 	for path, want := range map[string]error{part: flash.ErrPartition, locked: flash.ErrReadOnly} {
 		if d, err := flash.Linux.Inspect(path, st); !errors.Is(err, want) {
 			t.Errorf("%s: %+v, %v: want %v", path, d, err, want)
@@ -228,19 +216,7 @@ func TestDiskGoneHalfWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	device := attach(t, file)
-	name := filepath.Join(t.TempDir(), "x.img")
-	if err := os.WriteFile(name, image(size), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, st := imageFile(t, size)
 	d, err := flash.Linux.Inspect(device, st)
 	if err != nil {
 		t.Fatal(err)

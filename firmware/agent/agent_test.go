@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,9 +17,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/packets"
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/gpio/gpiotest"
 
@@ -29,6 +24,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/fingerprint/fingerprinttest"
 	"github.com/fengsui/fengsui/firmware/gps/gpstest"
+	"github.com/fengsui/fengsui/firmware/uplink/uplinktest"
 	"github.com/fengsui/fengsui/firmware/voice"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -55,10 +51,8 @@ type world struct {
 	air   agent.Air    // of a configured group
 	knows bool         // the system's clock is kept right
 
-	broker *mochi.Server
+	broker *uplinktest.Broker
 	mu     sync.Mutex
-	up     bool
-	conns  []net.Conn
 	events map[string]*wire.Event // by lane and seq: each once
 	upTo   map[wire.Lane]uint64
 	last   map[wire.Lane]wire.Hash // of the event that upTo names
@@ -84,7 +78,7 @@ gps: {port: none}
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, cfg: cfg, opt: agent.Options{Version: "test", BoardRoot: filepath.Join(dir, "board")}, up: true, pins: make(map[string]*gpiotest.Pin),
+		t: t, cfg: cfg, opt: agent.Options{Version: "test", BoardRoot: filepath.Join(dir, "board")}, pins: make(map[string]*gpiotest.Pin),
 		events: make(map[string]*wire.Event), upTo: make(map[wire.Lane]uint64), last: make(map[wire.Lane]wire.Hash),
 	}
 	for _, n := range []string{"P", "H", "R", "Y", "G", "S", "T", "M", "B", "K", "C"} {
@@ -93,11 +87,8 @@ gps: {port: none}
 	for _, n := range []string{"P", "H", "K", "C"} { // pulled up
 		w.pins[n].L = gpio.High
 	}
-	w.broker = mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
-	if err := errors.Join(w.broker.AddHook(new(auth.AllowHook), nil), w.broker.Serve()); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.broker.Subscribe(wire.UpFilter, 1, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) { w.receive(p.TopicName, p.Payload) }); err != nil {
+	w.broker = uplinktest.New(t)
+	if err := w.broker.Subscribe(w.receive); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -148,32 +139,10 @@ func (w *world) down(b wire.DownBody) {
 	if err != nil {
 		w.t.Error(err)
 	}
-	go w.broker.Publish(wire.DownTopic("box-01"), msg, false, 0)
+	_ = w.broker.Publish(wire.DownTopic("box-01"), msg) // it does not fail
 }
 
-func (w *world) dial(context.Context, string) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.up {
-		return nil, errors.New("refused")
-	}
-	near, far := net.Pipe()
-	w.conns = append(w.conns, near)
-	go w.broker.EstablishConnection("pipe", far)
-	return near, nil
-}
-
-func (w *world) link(up bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.up = up
-	if !up {
-		for _, c := range w.conns {
-			c.Close()
-		}
-		w.conns = nil
-	}
-}
+func (w *world) link(up bool) { w.broker.Link(up) }
 
 type readWriter struct {
 	io.Reader
@@ -190,7 +159,7 @@ func (w *world) power() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ports.Dial, ports.Terminal = w.dial, nil
+	ports.Dial, ports.Terminal = w.broker.Dial, nil
 	ports.Clock.Disciplined = func() (bool, time.Duration) { return w.knows, 0 }
 	ports.Clock.Earliest = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble begins in 2000
 	if w.cfg.Fingerprint != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -34,6 +33,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/internal/hw"
 	"github.com/fengsui/fengsui/firmware/modem/modemtest"
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/uplink/uplinktest"
 	"github.com/fengsui/fengsui/firmware/wifi"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -54,15 +54,13 @@ type box struct {
 	phone  *modemtest.Modem
 	sky    func(time.Time) string // what the receiver says
 	loop   atomic.Int64           // a button.LoopState
-	link   bool                   // of the broker
 	mute   bool                   // of the centre
 	deaf   bool                   // of the centre, to alarms
 	banned bool                   // by the broker
 	forged bool                   // the centre's answers
 
-	broker  *mochi.Server
+	broker  *uplinktest.Broker
 	mu      sync.Mutex
-	conns   []net.Conn
 	events  []*wire.Event
 	told    []string
 	answers chan doctor.Answer
@@ -87,7 +85,7 @@ spool: {limit_mib: 4}
 		t.Fatal(err)
 	}
 	b := &box{
-		t: t, link: true, pins: make(map[string]*gpiotest.Pin), gone: make(map[string]bool), shut: make(map[string]error), noise: make(map[string]bool), dead: make(map[string]bool), broken: make(map[string]bool),
+		t: t, pins: make(map[string]*gpiotest.Pin), gone: make(map[string]bool), shut: make(map[string]error), noise: make(map[string]bool), dead: make(map[string]bool), broken: make(map[string]bool),
 		sensor:  fingerprinttest.New(fingerprinttest.Options{Slots: []int{3}}),
 		answers: make(chan doctor.Answer, 8), phone: modemtest.New("+8613900000000", modemtest.NewNetwork()),
 		sky: func(at time.Time) string {
@@ -100,16 +98,14 @@ spool: {limit_mib: 4}
 	b.pins["P"].L = gpio.High
 	b.loop.Store(int64(button.LoopNormal))
 	b.o = doctor.Options{
-		Config: cfg, Version: "test", Lang: "en", By: "a technician", Dial: b.dial, Open: b.open, Line: b.line,
+		Config: cfg, Version: "test", Lang: "en", By: "a technician", Open: b.open, Line: b.line,
 		Sensors: hw.Sensors{Root: t.TempDir()},
 	}
 	b.o.Clock.Disciplined = func() (bool, time.Duration) { return false, 0 }
 	b.o.Clock.Earliest = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble begins in 2000
-	b.broker = mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
-	if err := errors.Join(b.broker.AddHook(&door{b: b}, nil), b.broker.Serve()); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.broker.Subscribe(wire.UpFilter, 1, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) { b.receive(p.TopicName, p.Payload) }); err != nil {
+	b.broker = uplinktest.New(t, &door{b: b})
+	b.o.Dial = b.broker.Dial
+	if err := b.broker.Subscribe(b.receive); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -238,18 +234,6 @@ func (b *box) open(p *agent.Ports) {
 	}
 }
 
-func (b *box) dial(context.Context, string) (net.Conn, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.link {
-		return nil, errors.New("connection refused")
-	}
-	near, far := net.Pipe()
-	b.conns = append(b.conns, near)
-	go b.broker.EstablishConnection("pipe", far)
-	return near, nil
-}
-
 // receive is the centre: it acknowledges everything, unless it is broken.
 func (b *box) receive(topic string, msg []byte) {
 	key, err := agent.LoadOrCreateKey(b.o.Config.Data)
@@ -291,7 +275,7 @@ func (b *box) receive(topic string, msg []byte) {
 	if err != nil {
 		b.t.Error(err)
 	}
-	go b.broker.Publish(wire.DownTopic("box-01"), out, false, 0)
+	_ = b.broker.Publish(wire.DownTopic("box-01"), out) // it does not fail
 }
 
 // person does what it is told.
@@ -364,11 +348,7 @@ func inBoxAt(t *testing.T, dir string, f func(*box)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t, dir)
 		f(b)
-		b.mu.Lock()
-		for _, c := range b.conns {
-			c.Close()
-		}
-		b.mu.Unlock()
+		b.broker.Link(false)
 		b.broker.Close()
 		time.Sleep(5 * time.Second) // the emulators notice that their ports are closed
 		for _, n := range []string{"R", "Y", "G", "S"} {
@@ -532,8 +512,8 @@ func TestEachPartBroken(t *testing.T) {
 		"a refused radio":    {air(wifi.State{Condition: wifi.Failed, SSID: "a", Error: "e"}), []string{"wifi wifi_failed"}},
 		"a radio that waits": {air(wifi.State{Condition: wifi.Joining, SSID: "a"}), []string{"wifi wifi_not_joined"}},
 		"no word of a radio": {func(b *box) { b.o.WiFi = func() (*wifi.State, error) { return nil, errors.New("netlink") } }, []string{"wifi wifi_failed"}},
-		"no broker":          {func(b *box) { b.link = false }, []string{"server:centre:1883 server_unreached", "centre not_possible", "test_alarm not_possible"}},
-		"no broker, no sky": {func(b *box) { b.link = false; b.sky = gpstest.NoFix }, []string{
+		"no broker":          {func(b *box) { b.broker.Link(false) }, []string{"server:centre:1883 server_unreached", "centre not_possible", "test_alarm not_possible"}},
+		"no broker, no sky": {func(b *box) { b.broker.Link(false); b.sky = gpstest.NoFix }, []string{
 			"gps gps_no_fix", "server:centre:1883 server_unreached", "centre not_possible", "test_alarm not_possible", "clock clock_unset",
 		}},
 		"a wrong time server": {func(b *box) {

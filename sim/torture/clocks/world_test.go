@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -16,9 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/prometheus/client_golang/prometheus"
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/gpio/gpiotest"
@@ -30,6 +25,7 @@ import (
 	"github.com/fengsui/fengsui/firmware/clock"
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/gps/gpstest"
+	"github.com/fengsui/fengsui/firmware/uplink/uplinktest"
 	"github.com/fengsui/fengsui/firmware/wire"
 	"github.com/fengsui/fengsui/sim/torture"
 )
@@ -53,11 +49,9 @@ type world struct {
 	stop context.CancelFunc
 	done chan error
 
-	broker *mochi.Server
+	broker *uplinktest.Broker
 	mu     sync.Mutex
-	up     bool          // the link
 	way    time.Duration // of a message from the centre
-	conns  []net.Conn
 
 	store *store.Store
 	down  context.CancelFunc
@@ -106,10 +100,8 @@ gps: {port: none}
 	if w.store, err = store.Open(t.Context(), filepath.Join(dir, "centre.db"), nil); err != nil {
 		t.Fatal(err)
 	}
-	w.broker = mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
-	if err := errors.Join(w.broker.AddHook(new(auth.AllowHook), nil), w.broker.Serve()); err != nil {
-		t.Fatal(err)
-	}
+	w.broker = uplinktest.New(t)
+	w.broker.Link(false)
 	key, err := agent.LoadOrCreateKey(cfg.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +116,7 @@ gps: {port: none}
 
 // The world is the centre's way to the broker.
 func (w *world) Subscribe(f func(topic string, payload []byte)) error {
-	return w.broker.Subscribe(wire.UpFilter, 1, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) { f(p.TopicName, p.Payload) })
+	return w.broker.Subscribe(f)
 }
 
 func (w *world) Publish(topic string, payload []byte) error {
@@ -133,7 +125,7 @@ func (w *world) Publish(topic string, payload []byte) error {
 	w.mu.Unlock()
 	go func() {
 		time.Sleep(way)
-		_ = w.broker.Publish(topic, payload, false, 0)
+		_ = w.broker.Publish(topic, payload)
 	}()
 	return nil
 }
@@ -173,7 +165,7 @@ func (w *world) begin(built time.Time) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ports.Dial = w.dial
+	ports.Dial = w.broker.Dial
 	ports.Clock = clock.Options{
 		Earliest:    built,
 		Now:         func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return time.Now().Add(w.system) },
@@ -221,29 +213,7 @@ func (w *world) set(off time.Duration, ntp bool) {
 	w.system, w.ntp = off, ntp
 }
 
-func (w *world) dial(context.Context, string) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.up {
-		return nil, errors.New("refused")
-	}
-	near, far := net.Pipe()
-	w.conns = append(w.conns, near)
-	go func() { _ = w.broker.EstablishConnection("pipe", far) }()
-	return near, nil
-}
-
-func (w *world) link(up bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.up = up
-	if !up {
-		for _, c := range w.conns {
-			c.Close()
-		}
-		w.conns = nil
-	}
-}
+func (w *world) link(up bool) { w.broker.Link(up) }
 
 // press presses the button and notes the truth.
 func (w *world) press() {

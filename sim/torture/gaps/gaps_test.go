@@ -10,19 +10,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/prometheus/client_golang/prometheus"
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/gpio/gpiotest"
@@ -34,53 +29,12 @@ import (
 	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/spool"
+	"github.com/fengsui/fengsui/firmware/uplink/uplinktest"
 	"github.com/fengsui/fengsui/firmware/wire"
 	"github.com/fengsui/fengsui/sim/torture"
 )
 
 var centreKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
-
-// broker is an MQTT broker whose connections are pipes, and the centre's source.
-type broker struct {
-	*mochi.Server
-	mu    sync.Mutex
-	up    bool
-	conns []net.Conn
-}
-
-func (b *broker) Subscribe(f func(topic string, payload []byte)) error {
-	return b.Server.Subscribe(wire.UpFilter, 1, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) { f(p.TopicName, p.Payload) })
-}
-
-func (b *broker) Publish(topic string, payload []byte) error {
-	go b.Server.Publish(topic, payload, false, 0)
-	return nil
-}
-
-func (b *broker) Ready() error { return nil }
-
-func (b *broker) dial(context.Context, string) (net.Conn, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.up {
-		return nil, errors.New("refused")
-	}
-	near, far := net.Pipe()
-	b.conns = append(b.conns, near)
-	go b.EstablishConnection("pipe", far)
-	return near, nil
-}
-
-func (b *broker) link(up bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.up = up; !up {
-		for _, c := range b.conns {
-			c.Close()
-		}
-		b.conns = nil
-	}
-}
 
 // made is what the device has made: the highest number of each lane of each
 // stream, and the fixes put in.
@@ -165,10 +119,8 @@ func (d *device) note(s *spool.Spool) {
 func (d *device) run(offline time.Duration, more string) (r console.GapReport) {
 	t, db := d.t, filepath.Join(d.t.TempDir(), "centre.db")
 	synctest.Test(t, func(t *testing.T) {
-		b := &broker{Server: mochi.New(&mochi.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})}
-		if err := errors.Join(b.AddHook(new(auth.AllowHook), nil), b.Serve()); err != nil {
-			t.Fatal(err)
-		}
+		b := uplinktest.New(t)
+		b.Link(false)
 		st, err := store.Open(t.Context(), db, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -192,13 +144,13 @@ func (d *device) run(offline time.Duration, more string) (r console.GapReport) {
 				box.power()
 			}
 		}
-		b.link(true)
+		b.Link(true)
 		time.Sleep(10 * time.Minute)
 		if q := box.a.Status().Queue; q["alarm"]+q["duty"]+q["track"] != 0 {
 			t.Errorf("%v wait on the device", q)
 		}
 		box.off()
-		b.link(false)
+		b.Link(false)
 		accounts, err := account.New(t.Context(), account.Options{Keeper: st})
 		if err != nil {
 			t.Fatal(err)
@@ -341,14 +293,14 @@ func (d *device) judge(r *console.GapReport, file string) {
 type box struct {
 	t    *testing.T
 	cfg  *config.Config
-	b    *broker
+	b    *uplinktest.Broker
 	pins map[string]*gpiotest.Pin
 	a    *agent.Agent
 	stop func()
 	done chan error
 }
 
-func newBox(t *testing.T, d *device, b *broker, more string) *box {
+func newBox(t *testing.T, d *device, b *uplinktest.Broker, more string) *box {
 	t.Helper()
 	cfg, err := config.Parse("test", fmt.Appendf(nil, `device: box-01
 profile: alarm-box
@@ -375,7 +327,7 @@ func (x *box) power() {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	ports.Dial = x.b.dial
+	ports.Dial = x.b.Dial
 	ports.Clock.Disciplined = func() (bool, time.Duration) { return false, 0 }
 	ports.Clock.Earliest = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble begins in 2000
 	silent, _ := io.Pipe()
