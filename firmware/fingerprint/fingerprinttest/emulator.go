@@ -87,6 +87,7 @@ type Sensor struct {
 	finger    int
 	fault     Fault
 	once      bool
+	denied    map[fingerprint.Opcode]fingerprint.Code
 	unplugged bool
 	lines     []io.Closer // far ends of Open's
 	library   map[int]int // slot → finger; it stays without power, as the password does
@@ -140,6 +141,19 @@ func (s *Sensor) Lift() { s.with(func() { s.finger = NoFinger }) }
 
 // Break makes the answers wrong; once restores the sensor after one answer.
 func (s *Sensor) Break(f Fault, once bool) { s.with(func() { s.fault, s.once = f, once }) }
+
+// Deny has an instruction answered with a code, and not carried out; fingerprint.OK
+// has it carried out again.
+func (s *Sensor) Deny(op fingerprint.Opcode, code fingerprint.Code) {
+	s.with(func() {
+		if s.denied == nil {
+			s.denied = make(map[fingerprint.Opcode]fingerprint.Code)
+		}
+		if s.denied[op] = code; code == fingerprint.OK {
+			delete(s.denied, op)
+		}
+	})
+}
 
 // PowerOff forgets what a sensor keeps in memory that needs power: images,
 // features, and that the password was verified. The library and the password
@@ -227,7 +241,12 @@ func (s *Sensor) answer(ctx context.Context, w io.Writer, p zfm.Packet) error {
 		s.mu.Unlock()
 		return nil
 	}
-	code, data := s.carryOut(op, p.Payload[1:])
+	code, data := fingerprint.OK, []byte(nil)
+	if c, denied := s.denied[op]; denied {
+		code = c
+	} else {
+		code, data = s.carryOut(op, p.Payload[1:])
+	}
 	fault := s.fault
 	if s.once {
 		s.fault, s.once = None, false
