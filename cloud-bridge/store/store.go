@@ -68,8 +68,13 @@ type writer struct {
 	stmts map[string]*sql.Stmt
 }
 
+// ErrNewer means that a newer version of the program has written the database:
+// this one does not know what stands in it, and leaves it as it is.
+var ErrNewer = errors.New("the database is of a newer version")
+
 // Open opens the database file and creates or migrates it as needed. now is
-// the centre's clock; nil is [time.Now].
+// the centre's clock; nil is [time.Now]. The error wraps [ErrNewer] when this
+// version is too old for the file.
 func Open(ctx context.Context, file string, now func() time.Time) (*Store, error) {
 	abs, err := filepath.Abs(file)
 	if err != nil {
@@ -108,6 +113,23 @@ func (s *Store) migrate(ctx context.Context) error {
 	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, dir)
 	if err != nil {
 		return err
+	}
+	known := int64(0)
+	for _, m := range p.ListSources() {
+		known = max(known, m.Version)
+	}
+	var there bool
+	if err := s.write.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`).Scan(&there); err != nil {
+		return err
+	}
+	if there {
+		var version int64
+		if err := s.write.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version); err != nil {
+			return err
+		}
+		if version > known {
+			return fmt.Errorf("%w: it is at %d, this program knows up to %d: start a newer one, or restore a backup from before the update", ErrNewer, version, known)
+		}
 	}
 	_, err = p.Up(ctx)
 	return err
