@@ -74,6 +74,28 @@ func TestIncidentWithoutTimeOrPlace(t *testing.T) {
 	}
 }
 
+// The desk is told how sure a learned place is, and of no other.
+func TestALearnedPlaceHasASpread(t *testing.T) {
+	w := newWorld(t, nil)
+	if err := seedLearned(w); err != nil {
+		t.Fatal(err)
+	}
+	w.press("box-01", wire.Fire, 0)
+	var list struct{ Incidents []console.Incident }
+	w.want(200, "GET", "/api/v1/incidents", "", &list)
+	for _, i := range list.Incidents {
+		switch p := i.Position; {
+		case p == nil, i.Device == "box-01" && p.Spread != nil:
+			t.Errorf("%s: %+v", i.Device, p)
+		case i.Device == "box-77" && (p.Source != "learned" || p.AgeS != nil || p.Spread == nil || *p.Spread != 7):
+			t.Errorf("%s: %+v", i.Device, p)
+		}
+	}
+	if len(list.Incidents) != 2 {
+		t.Errorf("%d incidents: want 2", len(list.Incidents))
+	}
+}
+
 func TestDevices(t *testing.T) {
 	w := newWorld(t, nil)
 	w.fix("car-01", 30*time.Second, 30.1, 103.1, 90)

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -147,6 +148,8 @@ func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 		} {
 			world.send("box-01", wire.Duty, 0, b)
 		}
+	case "/learned": // a box that nobody has surveyed
+		return seedLearned(world)
 	case "/late": // the three that car-02's report awaits
 		world.lanes["car-02/track"].seq = 8
 		for range 3 {
@@ -256,6 +259,18 @@ func seedRedated(w *world) {
 	w.want(200, "POST", "/api/v1/incidents/1/dispatch", `{"by":"李梅","unit":"car-01"}`, nil)
 	w.send("car-01", wire.Duty, 10*time.Minute, &wire.UnitAnswer{Incident: 1, Rev: 1, Answer: wire.AnswerOnScene})
 	w.send("box-05", wire.Duty, 0, &wire.SignRefused{Reason: "no_match"}, other)
+}
+
+// seedLearned adds a box that the register gives no place, and its alarm.
+func seedLearned(w *world) error {
+	err := w.db.Register(w.t.Context(), store.Registration{ID: "box-77", Kind: store.AlarmBox, Name: "New Hamlet", Key: key.Public().(ed25519.PublicKey)})
+	if err == nil {
+		w.send("box-77", wire.Alarm, 0, &wire.AlarmRaised{
+			Alarm: wire.NewAlarmID(), Kind: wire.Panic, Button: "panic", Press: 1,
+			Position: &wire.Position{LatE7: 301_055_000, LonE7: 1_031_170_000, Source: wire.PositionLearned, Spread: 7},
+		})
+	}
+	return err
 }
 
 // seedBusy adds incidents of every sort and devices with every trouble.

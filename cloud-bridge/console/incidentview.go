@@ -58,6 +58,7 @@ type Place struct {
 	Lon    float64  `json:"lon"`
 	Source string   `json:"source"`
 	AgeS   *float64 `json:"age_s"`
+	Spread *int64   `json:"spread_m"`
 }
 
 // Step is who did something, and when.
@@ -157,6 +158,9 @@ func viewIncident(i *incident.Incident) *Incident {
 		if p.Source == incident.GNSS || p.Source == incident.Held {
 			age := p.Age.Seconds()
 			v.Position.AgeS = &age
+		}
+		if p.Spread > 0 {
+			v.Position.Spread = &p.Spread
 		}
 	}
 	if s := i.SMS; s != nil {

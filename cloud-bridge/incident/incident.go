@@ -194,6 +194,7 @@ type Position struct {
 	Lat, Lon float64        // degrees, WGS 84
 	Source   PositionSource // where it came from
 	Age      time.Duration  // from the fix to the press; 0 when surveyed, given or learned
+	Spread   int64          // metres from a learned place within which two thirds of its fixes lay; 0: not measured
 }
 
 // A PositionSource says where a position came from.

@@ -120,6 +120,7 @@ func assignment(i *incident.Incident, rev uint64, state wire.AssignmentState, no
 		if p.Source != incident.Surveyed && p.Source != incident.Given {
 			a.Place.Source, a.Place.AgeMs = wire.PlaceGNSS, uint64(max(p.Age.Milliseconds(), 0))
 		}
+		a.Place.Within = uint64(max(p.Spread, 0))
 	}
 	if m := i.Pressed; !m.Time.IsZero() {
 		a.Pressed = &wire.PressTime{UnixMilli: max(m.Time.UnixMilli(), 0), Source: m.Source, WithinMs: uint64(max(m.Uncertainty.Milliseconds(), 0))}

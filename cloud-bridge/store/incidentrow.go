@@ -14,7 +14,7 @@ import (
 // incidentQuery selects what scanIncident scans; a WHERE clause may follow.
 const incidentQuery = `SELECT i.incident, coalesce(i.device, 0), coalesce(d.id, ''), coalesce(d.name, ''), i.alarm, i.rev, i.state, i.kind, i.silent, i.drill,
 	i.priority, i.presses, i.press_stream, i.press_seq, i.pressed_at, i.pressed_source, i.pressed_uncert, i.received_at,
-	i.lat, i.lon, i.position_source, i.position_age, i.officer,
+	i.lat, i.lon, i.position_source, i.position_age, i.position_spread, i.officer,
 	i.acknowledged_by, i.acknowledged_at, i.dispatched_unit, i.dispatched_by, i.dispatched_at,
 	i.closed_code, i.closed_by, i.closed_note, i.closed_at, i.cleared_by, i.cleared_at,
 	i.shown_rev, i.shown_state, i.shown_at, i.press_boot, i.press_mono, i.told_at, i.told_source, i.told_uncert, i.corrected, i.sms_at, i.press_sms,
@@ -29,7 +29,7 @@ func scanIncident(scan func(...any) error) (*record, error) {
 		uncert                                        int64
 		lat, lon                                      *float64
 		source                                        sql.NullString
-		age                                           sql.NullInt64
+		age, spread                                   sql.NullInt64
 		ackBy, disUnit, disBy, code, clsBy, note      sql.NullString
 		ackAt, disAt, clsAt, clrAt, shownRev, shownAt sql.NullInt64
 		clrBy, shownState                             sql.NullString
@@ -40,7 +40,7 @@ func scanIncident(scan func(...any) error) (*record, error) {
 	)
 	err := scan(&r.ID, &r.key.device, &r.Device, &r.DeviceName, &alarm, &r.Rev, &r.State, &r.Kind, &r.Silent, &r.Drill,
 		&r.Priority, &r.Presses, &r.pressedAt.stream, &r.pressedAt.seq, &pressed, &r.Pressed.Source, &uncert, &received,
-		&lat, &lon, &source, &age, &r.Officer,
+		&lat, &lon, &source, &age, &spread, &r.Officer,
 		&ackBy, &ackAt, &disUnit, &disBy, &disAt, &code, &clsBy, &note, &clsAt, &clrBy, &clrAt,
 		&shownRev, &shownState, &shownAt, &r.pressBoot, &mono, &r.told.UnixMilli, &r.told.Source, &toldWithin, &corrected, &smsAt, &r.pressSMS,
 		&r.Owner, &r.Tier, &r.Place.Cell, &r.Place.Village, &r.Place.Township, &r.Place.District, &more)
@@ -59,7 +59,7 @@ func scanIncident(scan func(...any) error) (*record, error) {
 	if p := point(lat, lon); p != nil {
 		r.Position = &incident.Position{
 			Lat: p.Lat, Lon: p.Lon, Source: incident.PositionSource(source.String),
-			Age: time.Duration(age.Int64) * time.Millisecond,
+			Age: time.Duration(age.Int64) * time.Millisecond, Spread: spread.Int64,
 		}
 	}
 	if ackAt.Valid {
@@ -172,9 +172,9 @@ func (t *tx) saveIncident(r *record) error {
 		r.Pressed.Uncertainty.Milliseconds(), r.Officer,
 	}
 	if p := r.Position; p != nil {
-		args = append(args, p.Lat, p.Lon, p.Source, p.Age.Milliseconds())
+		args = append(args, p.Lat, p.Lon, p.Source, p.Age.Milliseconds(), p.Spread)
 	} else {
-		args = append(args, nil, nil, nil, nil)
+		args = append(args, nil, nil, nil, nil, nil)
 	}
 	if a := r.Acknowledged; a != nil {
 		args = append(args, a.By, a.At.UnixMilli())
@@ -212,7 +212,7 @@ func (t *tx) saveIncident(r *record) error {
 		r.Owner, r.Tier, r.Place.Cell, r.Place.Village, r.Place.Township, r.Place.District, string(more))
 	return t.exec(`UPDATE incidents SET rev = ?, state = ?, kind = ?, silent = ?, drill = ?, priority = ?, presses = ?,
 		press_stream = ?, press_seq = ?, pressed_at = ?, pressed_source = ?, pressed_uncert = ?, officer = ?,
-		lat = ?, lon = ?, position_source = ?, position_age = ?, acknowledged_by = ?, acknowledged_at = ?,
+		lat = ?, lon = ?, position_source = ?, position_age = ?, position_spread = ?, acknowledged_by = ?, acknowledged_at = ?,
 		dispatched_unit = ?, dispatched_by = ?, dispatched_at = ?, closed_code = ?, closed_by = ?, closed_note = ?, closed_at = ?,
 		cleared_by = ?, cleared_at = ?, shown_rev = ?, shown_state = ?, shown_at = ?,
 		press_boot = ?, press_mono = ?, told_at = ?, told_source = ?, told_uncert = ?, corrected = ?, doubted = ?, sms_at = ?, press_sms = ?,

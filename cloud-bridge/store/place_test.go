@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
+	"github.com/fengsui/fengsui/cloud-bridge/store"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
 
@@ -17,11 +18,32 @@ func TestPositionSources(t *testing.T) {
 		s := fresh(t)
 		commit(t, s, lane(t, "car-01", wire.Alarm).next(&wire.AlarmRaised{
 			Alarm: fire1, Kind: wire.Fire, Button: "fire", Press: 1,
-			Position: &wire.Position{LatE7: 300000000, LonE7: 1030000000, AgeMs: 1500, Source: told},
+			Position: &wire.Position{LatE7: 300000000, LonE7: 1030000000, AgeMs: 1500, Source: told, Spread: 4},
 		}))
-		if p := only(t, s).Position; p == nil || p.Source != want || p.Age != 1500*time.Millisecond {
+		if p := only(t, s).Position; p == nil || p.Source != want || p.Age != 1500*time.Millisecond || p.Spread != 4 {
 			t.Errorf("%v: %+v, want %s", told, p, want)
 		}
+	}
+}
+
+// A unit is told how sure the place is that it is sent to.
+func TestAUnitIsToldTheSpread(t *testing.T) {
+	s := fresh(t)
+	if err := s.Register(t.Context(), registration("box-04", store.AlarmBox)); err != nil { // without a place
+		t.Fatal(err)
+	}
+	commit(t, s, lane(t, "box-04", wire.Alarm).next(&wire.AlarmRaised{
+		Alarm: fire1, Kind: wire.Fire, Button: "fire", Press: 1,
+		Position: &wire.Position{LatE7: 300000000, LonE7: 1030000000, Source: wire.PositionLearned, Spread: 4},
+	}))
+	for _, step := range []incident.Step{{Name: incident.StepAcknowledge}, {Name: incident.StepDispatch, Unit: "name of car-01"}} {
+		if _, err := s.Take(t.Context(), only(t, s).ID, li, step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := level[*wire.Assignment](t, s, "car-01")
+	if len(told) != 1 || told[0].Place == nil || told[0].Place.Within != 4 || told[0].Place.Source != wire.PlaceGNSS {
+		t.Errorf("told %+v", told)
 	}
 }
 

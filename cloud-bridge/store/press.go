@@ -167,6 +167,7 @@ func (r *record) firstPress(e *wire.Event, d *device, b *wire.AlarmRaised) {
 		p := b.Position
 		r.Position = &incident.Position{
 			Lat: p.Lat(), Lon: p.Lon(), Source: positionSource(p.Source), Age: time.Duration(p.AgeMs) * time.Millisecond,
+			Spread: int64(p.Spread),
 		}
 	}
 }

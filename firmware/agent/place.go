@@ -102,7 +102,7 @@ func (a *Agent) placeKV() (kv []spool.KV) {
 // position returns where the device is, as well as it knows, or nil.
 func (a *Agent) position() *wire.Position {
 	place := func(lat, lon, spread float64, source wire.PositionSource) *wire.Position {
-		return &wire.Position{LatE7: e7(lat), LonE7: e7(lon), Source: source, Spread: uint64(math.Round(spread))}
+		return &wire.Position{LatE7: e7(lat), LonE7: e7(lon), Source: source, Spread: uint64(math.Ceil(spread))}
 	}
 	switch g, l := a.cfg.Place, a.where.learned; {
 	case g != nil:

@@ -219,7 +219,8 @@ function drawFacts(i) {
   const device = devices.get(i.device);
   const fact = (title, ...values) => [h("dt", {}, title), h("dd", {}, ...values.map((v) => (typeof v === "string" ? h("p", {}, v) : v)))];
   const place = !i.position ? t("fact.no_position")
-    : t(("place." + i.position.source), { span: span((i.position.age_s ?? 0) * 1000) });
+    : t(("place." + i.position.source), { span: span((i.position.age_s ?? 0) * 1000) })
+      + (i.position.spread_m ? t("place.spread", { n: i.position.spread_m }) : "");
   const told = i.pressed_at.original;
   const when = !pressKnown(i) ? t("fact.no_time")
     : found(i) ? t("fact.found", { at: clock(since(i)) })

@@ -87,8 +87,8 @@ async function check(name, run) {
 }
 
 const words = {
-  en: { live: "Live", lost: "Not live", panic: "Panic", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", lostTitle: "NOT LIVE", missing: "missing: 5, given up by the device: 3", fewer: "missing: 2,", open: "Not yet arrived", restarted: "the storage was damaged", corrected: "corrected by satellite time", said: /The box itself said Jan 1, 1970/, between: "corrected by the centre's clock", trouble: "The centre cannot store anything: another program holds its database.", troubleTitle: "NOT STORING", notDone: "Not done: another program", printed: /Printed .*20\d\d.*\(Asia\/Shanghai\) by J. Moore \(Dispatcher\)/, reader: ["refused: wrong PIN", "fingerprint reader locked after failures over", "refused: locked after failures", "fingerprint reader locked after failures", "refused: finger not known slot 7", "deleted P-1002 officer slot 4 by P-0007", "enrolled P-1002 officer slot 4 by the test key"] },
-  "zh-CN": { live: "实时", lost: "非实时", panic: "紧急求助", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", lostTitle: "【非实时】", missing: "缺失 5 条、设备舍弃 3 条", fewer: "缺失 2 条、", open: "尚未到达", restarted: "存储损坏", corrected: "按卫星授时校正", said: /设备自报 1970年1月1日/, between: "按中心时钟校正", trouble: "中心无法存储任何数据：数据库被其他程序占用。", troubleTitle: "【无法存储】", notDone: "未完成：数据库", printed: /打印：20\d\d年.*（Asia\/Shanghai），王芳（调度员）/, reader: ["拒绝：密码错误", "指纹多次不符，指纹仪已锁定 已恢复", "拒绝：错误次数过多，已锁定", "指纹多次不符，指纹仪已锁定", "拒绝：指纹未登记 7 号位", "删除 P-1002 警员 4 号位 由 P-0007 授权", "登记 P-1002 警员 4 号位 由 测试钥匙 授权"] },
+  en: { live: "Live", lost: "Not live", panic: "Panic", alarm: /^\(\d+\) ALARM/, waiting: "has not confirmed", shown: "The box shows", old: "position old", lostTitle: "NOT LIVE", missing: "missing: 5, given up by the device: 3", fewer: "missing: 2,", open: "Not yet arrived", restarted: "the storage was damaged", corrected: "corrected by satellite time", said: /The box itself said Jan 1, 1970/, between: "corrected by the centre's clock", spread: "the mean of many satellite fixes of the box; two thirds of them within 7 m", trouble: "The centre cannot store anything: another program holds its database.", troubleTitle: "NOT STORING", notDone: "Not done: another program", printed: /Printed .*20\d\d.*\(Asia\/Shanghai\) by J. Moore \(Dispatcher\)/, reader: ["refused: wrong PIN", "fingerprint reader locked after failures over", "refused: locked after failures", "fingerprint reader locked after failures", "refused: finger not known slot 7", "deleted P-1002 officer slot 4 by P-0007", "enrolled P-1002 officer slot 4 by the test key"] },
+  "zh-CN": { live: "实时", lost: "非实时", panic: "紧急求助", alarm: /^【\d+】新警情/, waiting: "尚未确认", shown: "指示灯已显示", old: "位置过时", lostTitle: "【非实时】", missing: "缺失 5 条、设备舍弃 3 条", fewer: "缺失 2 条、", open: "尚未到达", restarted: "存储损坏", corrected: "按卫星授时校正", said: /设备自报 1970年1月1日/, between: "按中心时钟校正", spread: "设备长期卫星定位的平均值，三分之二的定位在 7 米以内", trouble: "中心无法存储任何数据：数据库被其他程序占用。", troubleTitle: "【无法存储】", notDone: "未完成：数据库", printed: /打印：20\d\d年.*（Asia\/Shanghai），王芳（调度员）/, reader: ["拒绝：密码错误", "指纹多次不符，指纹仪已锁定 已恢复", "拒绝：错误次数过多，已锁定", "指纹多次不符，指纹仪已锁定", "拒绝：指纹未登记 7 号位", "删除 P-1002 警员 4 号位 由 P-0007 授权", "登记 P-1002 警员 4 号位 由 测试钥匙 授权"] },
 };
 
 for (const [lang, w] of Object.entries(words)) {
@@ -329,6 +329,10 @@ for (const [lang, w] of Object.entries(words)) {
     await until("dated by the boots around it", async () => (await text(page, "#detail-facts")).includes(w.between));
     assert.match(await text(page, "#detail-facts"), /2080/);
     await shot(page, `${lang}-1366-between`);
+    await tell("/learned");
+    await page.locator(".card", { hasText: "New Hamlet" }).click();
+    await until("how sure a learned place is", async () => (await text(page, "#detail-facts")).includes(w.spread));
+    await shot(page, `${lang}-1366-learned`);
     assert.deepEqual(s.wrong, []);
     await s.context.close();
   });

@@ -136,7 +136,7 @@ function drawTask(x, tasks) {
     fact(t("fact.pressed"), clock(x.pressed) + (x.pressed_within_s >= 1 ? ` ± ${span(x.pressed_within_s)}` : "") + age, x.pressed_within_s >= 60);
   } else if (!over) fact(t("fact.pressed"), t("fact.unknown"), true);
   if (!x.place && over) { /* it was over before this device knew of it */ } else if (!x.place) fact(t("fact.place"), t("fact.unknown"), true);
-  else fact(t("fact.place"), x.source === "surveyed" ? t("fact.surveyed") : t("fact.gnss", { span: span(x.place_age_s) }), x.source !== "surveyed" && x.place_age_s > 60);
+  else fact(t("fact.place"), x.source === "surveyed" ? t("fact.surveyed") : t("fact.gnss", { span: span(x.place_age_s) }) + (x.within_m ? t("fix.within", { n: x.within_m }) : ""), x.source !== "surveyed" && x.place_age_s > 60);
   if (x.note) fact(t("fact.note"), x.note);
   $("task-facts").replaceChildren(...facts);
   const photos = new Map((state.duty.photos ?? []).map((p) => [p.id, p]));
