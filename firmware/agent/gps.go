@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// gpsPatience is how long a receiver may be without a fix before that is a
-	// fault: a cold start takes up to two minutes under a poor sky.
-	gpsPatience = 2 * time.Minute
 	// gpsMute is after how long without a word a receiver is looked for at other
 	// speeds: receivers speak each second.
 	gpsMute = 10 * time.Second
@@ -161,12 +158,12 @@ func (a *Agent) checkGPS() {
 	if a.ports.GPS == nil {
 		return
 	}
-	now, b := a.clock.Mono(), &a.batch
+	now, b, patience := a.clock.Mono(), &a.batch, time.Duration(a.cfg.GPS.Patience)
 	switch {
-	case now-b.heard >= gpsPatience:
+	case now-b.heard >= patience:
 		a.faultEnded(faultNoFix)
-		a.faultBegan(faultGPS, "nothing heard for "+gpsPatience.String())
-	case b.heard > 0 && now-b.seen >= gpsPatience:
+		a.faultBegan(faultGPS, "nothing heard for "+patience.String())
+	case b.heard > 0 && now-b.seen >= patience:
 		a.faultBegan(faultNoFix, fmt.Sprintf("it searches, without a fix for %v", (now-b.seen).Truncate(time.Second)))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fengsui/fengsui/firmware/config"
 	"github.com/fengsui/fengsui/firmware/gps/gpstest"
 	"github.com/fengsui/fengsui/firmware/wire"
 )
@@ -103,6 +104,22 @@ func TestReceiversTroubles(t *testing.T) {
 			if f.Code == "gps_no_fix" && f.Active && !strings.Contains(f.Detail, "without a fix for 2m") {
 				t.Errorf("no fix: %q", f.Detail)
 			}
+		}
+	})
+}
+
+// How long a search may last is the configuration's.
+func TestPatience(t *testing.T) {
+	inWorldOf(t, "", func(w *world) { w.cfg.GPS.Patience = config.Duration(20 * time.Second) }, func(w *world) {
+		w.says(10*time.Second, stands(30))
+		w.says(18*time.Second, gpstest.NoFix)
+		if got := w.faults("gps_no_fix"); len(got) != 0 {
+			t.Errorf("faults %q within the patience", got)
+		}
+		w.says(5*time.Second, gpstest.NoFix)
+		w.says(5*time.Second, stands(30))
+		if got := w.faults("gps_no_fix"); !slices.Equal(got, []string{"gps_no_fix true", "gps_no_fix false"}) {
+			t.Errorf("faults %q", got)
 		}
 	})
 }

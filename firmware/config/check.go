@@ -15,10 +15,12 @@ import (
 )
 
 const (
-	defaultSiren     = Duration(3 * time.Minute)
-	defaultPause     = Duration(10 * time.Minute)
-	defaultRounds    = 5
-	defaultGPSBaud   = 9600
+	defaultSiren   = Duration(3 * time.Minute)
+	defaultPause   = Duration(10 * time.Minute)
+	defaultRounds  = 5
+	defaultGPSBaud = 9600
+	// A cold start takes up to two minutes under a poor sky.
+	defaultPatience  = Duration(2 * time.Minute)
 	defaultFPBaud    = 57600
 	defaultMinScore  = 50
 	defaultLockAfter = 5
@@ -130,6 +132,9 @@ func (c *Config) defaults() {
 			g.Rate = 1
 		}
 		g.Antenna = or(g.Antenna, "active")
+		if g.Patience == 0 {
+			g.Patience = defaultPatience
+		}
 	}
 	if f := c.Fingerprint; f != nil {
 		if f.Baud == 0 {

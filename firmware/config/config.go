@@ -199,11 +199,12 @@ type Audio struct {
 
 // GPS is a satellite receiver that speaks NMEA 0183.
 type GPS struct {
-	Port     string `yaml:"port"`
-	Baud     int    `yaml:"baud" min:"1200" max:"921600"`
-	Receiver string `yaml:"receiver"`                       // one of gps.Receivers, to be set up at the start; "": told nothing
-	Rate     int    `yaml:"rate"`                           // fixes a second, with receiver; by default 1
-	Antenna  string `yaml:"antenna" oneof:"active|passive"` // of a passive one it means nothing that a receiver calls it open
+	Port     string   `yaml:"port"`
+	Baud     int      `yaml:"baud" min:"1200" max:"921600"`
+	Receiver string   `yaml:"receiver"`                       // one of gps.Receivers, to be set up at the start; "": told nothing
+	Rate     int      `yaml:"rate"`                           // fixes a second, with receiver; by default 1
+	Patience Duration `yaml:"patience" min:"10s" max:"1h"`    // how long it may be silent, or without a fix, until that is a fault; by default 2m
+	Antenna  string   `yaml:"antenna" oneof:"active|passive"` // of a passive one it means nothing that a receiver calls it open
 }
 
 // Passive is the antenna without an amplifier.

@@ -201,6 +201,7 @@ func TestRefusals(t *testing.T) {
 		"rate alone":         {"data: /perm", "data: /perm\ngps: {port: p, rate: 10}", `c:4: field "gps.rate": value "10": want no rate without gps.receiver: it is told nothing`},
 		"slow for the rate":  {"data: /perm", "data: /perm\ngps: {port: p, receiver: casic, rate: 10}", `c:4: field "gps.baud": value "9600": want 30000 or more for 10 fixes a second`},
 		"receiver's baud":    {"data: /perm", "data: /perm\ngps: {port: p, baud: 19200, receiver: casic}", `c:4: field "gps.baud": value "19200": want one of [9600 38400 115200] with gps.receiver casic`},
+		"patience":           {"data: /perm", "data: /perm\ngps: {port: p, patience: 5s}", `c:4: field "gps.patience": value "5s": want a duration from 10s to 1h`},
 		"antenna":            {"data: /perm", "data: /perm\ngps: {port: p, antenna: big}", `c:4: field "gps.antenna": value "big": want one of active, passive`},
 		"place":              {"data: /perm", "data: /perm\nplace: {lat: 91, lon: 0}", `c:4: field "place.lat": value "91": want a number from -90 to 90`},
 		"place of a car":     {"alarm-box\ndata: /perm", "patrol-car\ngps: {port: p}\nplace: {lat: 1, lon: 2}\ndata: /perm", `c:4: field "place": value "patrol-car": want no place on what moves: only an alarm-box has one`},

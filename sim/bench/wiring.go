@@ -214,7 +214,7 @@ func (w *Wiring) cannot(st *scenario.Step) string {
 		return contact(*st.Input)
 	case "finger", "reader unplug", "reader plug":
 		return missing(w.Finger != "", "finger")
-	case "drive", "park", "lose fix", "replay":
+	case "drive", "park", "lose fix", "antenna open", "antenna short", "antenna mend", "teleport", "replay":
 		return missing(w.GPS != "", "gps")
 	case "power cut", "power restore":
 		return missing(w.Power != nil, "power, a relay's line,")
@@ -227,5 +227,5 @@ func (w *Wiring) cannot(st *scenario.Step) string {
 			return "nothing sees it: want lamps." + o
 		}
 	}
-	return missing(st.Expect != "track" || w.GPS != "", "gps")
+	return missing(st.Expect != "track" && st.Expect != "place" || w.GPS != "", "gps")
 }

@@ -84,7 +84,15 @@ type Incident struct {
 	Officer string `json:"officer"`
 
 	PressedAt Moment    `json:"pressed_at"`
-	SMS       *struct{} `json:"sms"` // nil: nothing of it came by SMS
+	SMS       *struct{} `json:"sms"`      // nil: nothing of it came by SMS
+	Position  *Place    `json:"position"` // nil: not known
+}
+
+// A Place is in degrees, WGS 84.
+type Place struct {
+	Lat    float64 `json:"lat"`
+	Lon    float64 `json:"lon"`
+	Source string  `json:"source"` // of an incident's
 }
 
 // A Moment is when a button was pressed, as well as the centre knows it.
@@ -102,6 +110,8 @@ type Device struct {
 	Gaps []Gap  `json:"gaps"`
 
 	Faults []Fault `json:"faults"`
+
+	LastFix *Place `json:"last_fix"` // believed; nil: none
 }
 
 // A Fault is one that stands.

@@ -104,7 +104,11 @@ func configuration(id string, d scenario.Device, w wiring) ([]byte, error) {
 		c["siren"] = line(siren)
 	}
 	if d.GPS {
-		c["gps"] = map[string]any{"port": w.gps}
+		g := map[string]any{"port": w.gps}
+		if d.Patience > 0 {
+			g["patience"] = d.Patience.String()
+		}
+		c["gps"] = g
 	}
 	if d.Fingers != nil {
 		c["fingerprint"] = map[string]any{"port": w.reader, "officers": d.Fingers}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fengsui/fengsui/firmware/config"
+	"github.com/fengsui/fengsui/firmware/gps/gpstest"
 	"github.com/fengsui/fengsui/sim/child"
 	"github.com/fengsui/fengsui/sim/lampwatch"
 	"github.com/fengsui/fengsui/sim/ledger"
@@ -277,6 +278,17 @@ func (d *Device) SetClock(word string) error {
 
 // LoseFix blinds its receiver.
 func (d *Device) LoseFix() error { return d.feed(func() error { d.gps.blind(); return nil }) }
+
+// Antenna has its receiver say, as its maker's do, that its antenna is OK, OPEN
+// or SHORT.
+func (d *Device) Antenna(maker, state string) error {
+	return d.feed(func() error { d.gps.setAntenna(gpstest.AntennaAs(maker, state)); return nil })
+}
+
+// Teleport has its receiver say for a while that it is elsewhere.
+func (d *Device) Teleport(to scenario.Place, lasts time.Duration) error {
+	return d.feed(func() error { d.gps.teleport(gpstest.Point(to), lasts); return nil })
+}
 
 // Replay feeds its receiver a log, at speed times the log's own pace.
 func (d *Device) Replay(path string, speed float64) error {

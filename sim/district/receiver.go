@@ -33,7 +33,11 @@ type receiver struct {
 	done    chan struct{}
 	feeding string        // what the feed is, for people
 	at      gpstest.Point // where the car is
+	told    bool          // the feed keeps at
 	scan    rmcScanner
+	antenna string        // the sentence that tells of it, each second; "": none
+	astray  gpstest.Point // what it says in place of where it is, until then
+	until   time.Duration // of package mono
 }
 
 func newReceiver(device string, out io.Writer, start *scenario.Place, fixes *ledger.Ledger) *receiver {
@@ -51,7 +55,13 @@ func (r *receiver) Write(b []byte) (int, error) {
 	powered := r.powered
 	found := r.scan.scan(b)
 	for _, f := range found {
-		r.at = gpstest.Point{Lat: f.Lat, Lon: f.Lon}
+		if !r.told {
+			r.at = gpstest.Point{Lat: f.Lat, Lon: f.Lon}
+		}
+	}
+	antenna := ""
+	if bytes.Contains(b, []byte("RMC,")) {
+		antenna = r.antenna
 	}
 	r.mu.Unlock()
 	if !powered {
@@ -62,7 +72,36 @@ func (r *receiver) Write(b []byte) (int, error) {
 		f.Device, f.At = r.device, at
 		r.fixes.Fixed(f)
 	}
+	if _, err := io.WriteString(r.out, antenna); err != nil {
+		return 0, err
+	}
 	return r.out.Write(b)
+}
+
+// setAntenna has it say this of its antenna with each epoch.
+func (r *receiver) setAntenna(sentence string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.antenna = sentence
+}
+
+// teleport has it say for a while that it is elsewhere, while it drives or is
+// parked.
+func (r *receiver) teleport(to gpstest.Point, lasts time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.astray, r.until = to, mono.Now()+lasts
+}
+
+// said returns what it says of where it is.
+func (r *receiver) said(p gpstest.Point) gpstest.Point {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at, r.told = p, true
+	if mono.Now() < r.until {
+		return r.astray
+	}
+	return p
 }
 
 func (r *receiver) power(on bool) {
@@ -79,7 +118,7 @@ func (r *receiver) feed(what string, run func(ctx context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	r.mu.Lock()
-	r.stop, r.done, r.feeding = cancel, done, what
+	r.stop, r.done, r.feeding, r.told = cancel, done, what, false
 	r.mu.Unlock()
 	go func() {
 		defer close(done)
@@ -112,7 +151,7 @@ func (r *receiver) doing() string {
 
 // drive goes round a route.
 func (r *receiver) drive(d scenario.Drive) {
-	route := gpstest.Route{Speed: d.Speed}
+	route := gpstest.Route{Speed: d.Speed, Said: r.said}
 	for _, p := range d.Route {
 		route.Points = append(route.Points, gpstest.Point(p))
 	}
@@ -122,7 +161,7 @@ func (r *receiver) drive(d scenario.Drive) {
 // park stands still.
 func (r *receiver) park() {
 	p := r.place()
-	route := gpstest.Route{Points: []gpstest.Point{p, p}}
+	route := gpstest.Route{Points: []gpstest.Point{p, p}, Said: r.said}
 	r.feed("parked", func(ctx context.Context) { _ = route.Drive(ctx, r, nil) })
 }
 

@@ -17,6 +17,7 @@ type Event struct {
 	Button               string        // of an alarm_raised
 	By                   string        // of an alarm_cleared: "centre" or "officer"
 	Fixes                []Fix         // of a track_batch; only Time, Lat, Lon
+	Jumped               int           // of them are marked as not believed
 }
 
 // Counts is the account of one kind of entry.

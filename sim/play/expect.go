@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fengsui/fengsui/firmware/gps"
 	"github.com/fengsui/fengsui/sim/desk"
 	"github.com/fengsui/fengsui/sim/district"
 	"github.com/fengsui/fengsui/sim/lampwatch"
@@ -51,6 +52,8 @@ func (p *player) expect(ctx context.Context, st *scenario.Step) error {
 		return p.expectTrack(ctx, st, deadline)
 	case "fault":
 		return p.expectFault(ctx, st, deadline)
+	case "place":
+		return p.expectPlace(ctx, st, deadline)
 	}
 	return fmt.Errorf("play: no expectation %q", st.Expect)
 }
@@ -61,6 +64,8 @@ func (p *player) expectIncident(ctx context.Context, st *scenario.Step, deadline
 			(st.State == nil || i.State == *st.State) &&
 			(st.Presses == nil || i.Presses == *st.Presses) && (st.Silent == nil || i.Silent == *st.Silent) &&
 			(st.Drill == nil || i.Drill == *st.Drill) && (st.Officer == nil || i.Officer == *st.Officer) &&
+			(st.Position == nil || i.Position != nil && i.Position.Source == *st.Position) &&
+			(st.Near == nil || i.Position != nil && near(st.Near, i.Position)) &&
 			(st.SMS == nil || (i.SMS != nil) == *st.SMS) &&
 			(st.Source == nil || i.PressedAt.Source == *st.Source) && (st.Corrected == nil || i.PressedAt.Corrected == *st.Corrected) &&
 			(st.Dated == nil || p.dated(&i.Incident, time.Duration(*st.Dated)))
@@ -93,8 +98,8 @@ func (p *player) expectIncident(ctx context.Context, st *scenario.Step, deadline
 	var there []string
 	for _, i := range last {
 		if i.Device == *st.Device {
-			there = append(there, fmt.Sprintf("%s %s (presses %d, silent %v, drill %v, officer %q, pressed at %v of %s, corrected: %v)",
-				i.Kind, i.State, i.Presses, i.Silent, i.Drill, i.Officer, i.PressedAt.Time, i.PressedAt.Source, i.PressedAt.Corrected))
+			there = append(there, fmt.Sprintf("%s %s (presses %d, silent %v, drill %v, officer %q, position %v, pressed at %v of %s, corrected: %v)",
+				i.Kind, i.State, i.Presses, i.Silent, i.Drill, i.Officer, i.Position, i.PressedAt.Time, i.PressedAt.Source, i.PressedAt.Corrected))
 		}
 	}
 	if len(there) == 0 {
@@ -307,8 +312,32 @@ func (p *player) expectFault(ctx context.Context, st *scenario.Step, deadline ti
 	return unmet("the desk has of %s the faults %v", *st.Device, there)
 }
 
+// nearby is how far in metres from a place something may be that is near it.
+const nearby = 500
+
+func near(want *scenario.Place, is *desk.Place) bool {
+	return is != nil && gps.Distance(gps.Fix{Lat: want.Lat, Lon: want.Lon}, gps.Fix{Lat: is.Lat, Lon: is.Lon}) <= nearby
+}
+
+func (p *player) expectPlace(ctx context.Context, st *scenario.Step, deadline time.Duration) error {
+	var there *desk.Place
+	ok, err := poll(ctx, deadline, 200*time.Millisecond, func() (bool, error) {
+		devices, err := p.d.Desk.Devices(ctx)
+		for _, d := range devices {
+			if d.ID == *st.Device {
+				there = d.LastFix
+			}
+		}
+		return err == nil && near(st.Near, there), err
+	})
+	if ok || err != nil {
+		return err
+	}
+	return unmet("the desk has %s at %v", *st.Device, there)
+}
+
 func (p *player) expectTrack(ctx context.Context, st *scenario.Step, deadline time.Duration) error {
-	after, n := "", 0
+	after, n, jumped := "", 0, 0
 	ok, err := poll(ctx, deadline, 200*time.Millisecond, func() (bool, error) {
 		page, next, err := p.d.Desk.Events(ctx, *st.Device, after)
 		if err != nil {
@@ -323,14 +352,15 @@ func (p *player) expectTrack(ctx context.Context, st *scenario.Step, deadline ti
 			}
 			if at, known := entries.Captured(&ev); known && at >= p.zero {
 				n += len(ev.Fixes)
+				jumped += ev.Jumped
 			}
 		}
-		return n >= *st.Fixes, nil
+		return n >= *st.Fixes && (st.Jumped == nil || jumped >= *st.Jumped), nil
 	})
 	if ok || err != nil {
 		return err
 	}
-	return unmet("the desk has %d fixes of %s", n, *st.Device)
+	return unmet("the desk has %d fixes of %s, %d of them marked as a jump", n, *st.Device, jumped)
 }
 
 func (p *player) expectStored(ctx context.Context, from, deadline time.Duration) error {

@@ -239,6 +239,18 @@ func (p *player) do(ctx context.Context, st *scenario.Step, id string) error {
 		err = dev.Park()
 	case "lose fix":
 		err = dev.LoseFix()
+	case "antenna open", "antenna short", "antenna mend":
+		maker := scenario.DefaultMaker
+		if st.Maker != nil {
+			maker = *st.Maker
+		}
+		err = dev.Antenna(maker, map[string]string{"antenna open": "OPEN", "antenna short": "SHORT", "antenna mend": "OK"}[st.Do])
+	case "teleport":
+		lasts := scenario.DefaultAstray
+		if st.For != nil {
+			lasts = time.Duration(*st.For)
+		}
+		err = dev.Teleport(*st.To, lasts)
 	case "replay":
 		speed := 1.0
 		if st.Speed != nil {

@@ -183,6 +183,7 @@ func entry(device string, e desk.Event) (ledger.Event, error) {
 		Fixes  []struct {
 			Time     time.Time
 			Lat, Lon float64
+			Jumped   bool
 		}
 	}
 	if err := json.Unmarshal(e.Body, &b); err != nil {
@@ -194,6 +195,9 @@ func entry(device string, e desk.Event) (ledger.Event, error) {
 	}
 	for _, f := range b.Fixes {
 		ev.Fixes = append(ev.Fixes, ledger.Fix{Time: f.Time, Lat: f.Lat, Lon: f.Lon})
+		if f.Jumped {
+			ev.Jumped++
+		}
 	}
 	return ev, nil
 }

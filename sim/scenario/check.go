@@ -46,6 +46,10 @@ func verbs() map[string]rule {
 		"drive":           {words("device route"), words("speed")},
 		"park":            {words("device"), nil},
 		"lose fix":        {words("device"), nil},
+		"antenna open":    {words("device"), words("maker")},
+		"antenna short":   {words("device"), words("maker")},
+		"antenna mend":    {words("device"), words("maker")},
+		"teleport":        {words("device to"), words("for")},
 		"replay":          {words("device log"), words("speed")},
 		"set clock":       {words("device clock"), nil},
 		"acknowledge":     {words("device"), words("by kind")},
@@ -58,12 +62,13 @@ func verbs() map[string]rule {
 
 func expectations() map[string]rule {
 	return map[string]rule{
-		"incident":          {words("device within"), words("kind state presses silent drill officer sms count source corrected dated")},
+		"incident":          {words("device within"), words("kind state presses silent drill officer sms count position near source corrected dated")},
 		"lamp":              {words("device shows within"), words("style")},
 		"siren":             {words("device sounds within"), nil},
 		"officer":           {words("device signed within"), words("officer")},
 		"link":              {words("device link within"), nil},
-		"track":             {words("device fixes within"), nil},
+		"track":             {words("device fixes within"), words("jumped")},
+		"place":             {words("device near within"), nil},
 		"fault":             {words("device fault active within"), nil},
 		"all events stored": {nil, words("within")},
 	}
@@ -90,7 +95,7 @@ func (s *Step) fields() []field {
 		fieldOf("log", s.Log), fieldOf("by", s.By), fieldOf("unit", s.Unit), fieldOf("code", s.Code), fieldOf("note", s.Note),
 		fieldOf("kind", s.Kind), fieldOf("state", s.State), fieldOf("presses", s.Presses), fieldOf("silent", s.Silent),
 		fieldOf("drill", s.Drill), fieldOf("shows", s.Shows), fieldOf("style", s.Style), fieldOf("sounds", s.Sounds),
-		fieldOf("sms", s.SMS), fieldOf("signed", s.Signed), fieldOf("link", s.Link), fieldOf("officer", s.Officer), fieldOf("fault", s.Fault), fieldOf("active", s.Active), fieldOf("fixes", s.Fixes), fieldOf("count", s.Count),
+		fieldOf("sms", s.SMS), fieldOf("signed", s.Signed), fieldOf("link", s.Link), fieldOf("officer", s.Officer), fieldOf("fault", s.Fault), fieldOf("active", s.Active), fieldOf("fixes", s.Fixes), fieldOf("jumped", s.Jumped), fieldOf("maker", s.Maker), fieldOf("to", s.To), fieldOf("near", s.Near), fieldOf("position", s.Position), fieldOf("count", s.Count),
 		fieldOf("clock", s.Clock), fieldOf("source", s.Source), fieldOf("corrected", s.Corrected), fieldOf("dated", s.Dated),
 		fieldOf("within", s.Within),
 	}
@@ -158,6 +163,9 @@ func (d *Device) Validate(r *strictyaml.Report) {
 	if d.Virtual() && d.Clock != "" && d.Clock != "right" {
 		r.Add("clock", d.Clock, "none on the virtual board: its clock cannot be set")
 	}
+	if d.Patience != 0 && !d.GPS {
+		r.Add("gps_patience", d.Patience, "it only where there is a receiver: gps: true")
+	}
 	if d.Drive != nil && !d.GPS {
 		r.Add("drive", "", "a drive only where there is a receiver: gps: true")
 	}
@@ -179,6 +187,8 @@ const (
 	DefaultPress  = 200 * time.Millisecond
 	DefaultFinger = 700 * time.Millisecond
 	DefaultStored = 30 * time.Second // for all events stored
+	DefaultAstray = 5 * time.Second  // a teleport lasts
+	DefaultMaker  = "u-blox"         // of a receiver
 	DefaultBy     = "sim"            // who acts at the desk
 )
 
@@ -301,7 +311,7 @@ func hint(name string) string {
 	h, ok := map[string]string{
 		"device": "a device's id", "button": "a button's name", "input": "tamper, mains, battery-low, test-key or check-in",
 		"fault": "a fault's code, such as mains_lost", "active": "true or false", "slot": "a finger's slot, 0 for an unknown one",
-		"route": "two or more places {lat, lon}", "log": "the path of a receiver's log", "unit": "the unit that comes",
+		"route": "two or more places {lat, lon}", "to": "a place {lat, lon}", "near": "a place {lat, lon}", "log": "the path of a receiver's log", "unit": "the unit that comes",
 		"code": "real, false_alarm, test, drill, duplicate or unfounded", "within": "a duration such as 1s",
 		"shows": "idle, stored, centre_has, acknowledged, unit_coming, fault, drill_mode, visit_stored or visit_held", "sounds": "true or false",
 		"link": "never, live, suspect, offline or unsure", "signed": "on, off, refused or came by", "fixes": "a number of fixes",
@@ -353,13 +363,13 @@ func (c check) names() {
 		without("the input "+*st.Input, "it is not in its inputs")
 	case (st.Do == "finger" || strings.HasPrefix(st.Do, "reader")) && d.Fingers == nil:
 		without("a fingerprint reader", "it has no fingers")
-	case slices.Contains([]string{"drive", "park", "lose fix", "replay"}, st.Do) && !d.GPS:
+	case slices.Contains([]string{"drive", "park", "lose fix", "antenna open", "antenna short", "antenna mend", "teleport", "replay"}, st.Do) && !d.GPS:
 		without("a receiver", "it has no gps: true")
 	case strings.HasPrefix(st.Do, "sms") && !d.Modem:
 		without("a modem", "it has no modem: true")
 	case st.Expect == "siren" && !d.Siren:
 		without("a siren", "it has no siren: true")
-	case st.Expect == "track" && !d.GPS:
+	case (st.Expect == "track" || st.Expect == "place") && !d.GPS:
 		without("a receiver", "it has no gps: true")
 	case st.Expect == "lamp" && len(d.Buttons) == 0:
 		without("lamps", "only a device with buttons has them")

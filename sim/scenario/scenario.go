@@ -30,6 +30,7 @@
 //	  pins: {P-1001: "284913"}         # a screen for the officer, who may sign on by PIN there
 //	  duress: {6: P-1001}              # beside fingers: slot → whose duress finger that is
 //	  gps: true                        # a receiver; a vehicle has one always
+//	  gps_patience: 10s                # without a fix until that is a fault; default the firmware's, 2m
 //	  drive: {route: [{lat: …, lon: …}, …], speed: 12}   # from the start on; metres a second
 //	  modem: true                      # a cellular modem, for SMS; then the centre has one, too
 //	  group: shiqiao-10                # boxes of one group hear each other without the centre
@@ -70,6 +71,10 @@
 //	drive            device, route          speed: 12
 //	park             device
 //	lose fix         device
+//	antenna open     device                 maker: u-blox
+//	antenna short    device                 maker: u-blox
+//	antenna mend     device                 maker: u-blox
+//	teleport         device, to             for: 5s
 //	replay           device, log            speed: 1
 //	set clock        device, clock
 //	acknowledge      device                 by, kind
@@ -90,7 +95,11 @@
 // switch (check-in); restore undoes that.
 // finger lays a finger on the
 // reader and lifts it after for; slot 0 is a finger that the reader does not
-// know; no finger may be laid between reader unplug and reader plug. park stops a car where it is; lose fix blinds its receiver; replay
+// know; no finger may be laid between reader unplug and reader plug. park stops a car where it is; lose fix blinds its receiver, until
+// the next drive or park. antenna open and antenna short have the receiver say with each epoch, in the words of
+// its maker (u-blox, casic or quectel), that its antenna is unplugged or crushed, until antenna mend; whether it has
+// a fix then is a matter of lose fix. teleport has a receiver that drives or is parked say for a while (default 5s) that it is
+// at to, however far that is; replay
 // feeds the receiver's log of that path (relative to the scenario's file) at
 // speed times its own pace, and when it ends the receiver falls silent.
 // set clock sets the device's system clock: right (kept by a time server), free
@@ -110,12 +119,13 @@
 // centre starts it again: without it nothing can be judged.
 //
 //	expect            needs                     takes
-//	incident          device, within            kind, state, presses, silent, drill, officer, sms, count, source, corrected, dated
+//	incident          device, within            kind, state, presses, silent, drill, officer, sms, count, position, near, source, corrected, dated
 //	lamp              device, shows, within     style
 //	siren             device, sounds, within
 //	officer           device, signed, within    officer
 //	link              device, link, within
-//	track             device, fixes, within
+//	track             device, fixes, within     jumped
+//	place             device, near, within
 //	fault             device, fault, active, within
 //	all events stored                           within: 30s
 //
@@ -125,7 +135,9 @@
 // incident wants an incident of the device that was opened since the timeline
 // began and is all that the step says: kind; state (open, acknowledged,
 // dispatched, closed); presses, exactly; silent; drill; officer, who was signed
-// on; sms, whether a press of it came by SMS; source, whose time of day dates the press (none, gnss, ntp, rtc, centre);
+// on; sms, whether a press of it came by SMS; position, how its place
+// is known (surveyed, gnss, given, learned or held, the last one that the device believed); near: {lat, lon}, that its place is
+// at most 500 m from there; source, whose time of day dates the press (none, gnss, ntp, rtc, centre);
 // corrected, whether that is not what the device said; dated: 2s, that it is not
 // further than that from a press that there was. What the centre found itself is
 // none, unless kind is offline, twin or tamper. With count, exactly so many are all that, and count: 0 wants none for the
@@ -137,7 +149,8 @@
 // switch is of nobody. link wants the centre to judge that it
 // hears the device (live), or that it does not (suspect, offline), that it never
 // did (never), or that it cannot tell (unsure). track wants at least so many fixes at
-// the desk since the timeline began. fault wants the desk to list a fault of that
+// the desk since the timeline began, and jumped, that so many of them are marked as not believed. place wants
+// the desk to have the device's last fix at most 500 m from near. fault wants the desk to list a fault of that
 // code (active: true), or not to. all events stored wants everything that
 // was injected until at to be in the desk's database exactly once.
 package scenario
@@ -191,24 +204,25 @@ func (s *Scenario) LogPath(log string) string {
 
 // A Device is an alarm box or a patrol car of the simulated district.
 type Device struct {
-	Kind    string            `yaml:"kind" required:"true" oneof:"alarm-box|patrol-car|patrol-motorcycle"`
-	Name    string            `yaml:"name" max:"64" want:"a name of at most 64 bytes"`
-	At      *Place            `yaml:"at"`
-	Buttons map[string]Button `yaml:"buttons"`
-	Inputs  []string          `yaml:"inputs" oneof:"tamper|mains|battery-low|test-key|check-in"`
-	Siren   bool              `yaml:"siren"`
-	Fingers map[int]string    `yaml:"fingers"` // slot → officer; nil: no reader
-	Duress  map[int]string    `yaml:"duress"`  // slot → whose duress finger it is
-	PINs    map[string]string `yaml:"pins"`    // officer → PIN at the device's screen; nil: no screen
-	GPS     bool              `yaml:"gps"`
-	Drive   *Drive            `yaml:"drive"`
-	Modem   bool              `yaml:"modem"`
-	Group   string            `yaml:"group"` // boxes of one name hear each other on the local network
-	Drill   bool              `yaml:"drill"`
-	Track   Track             `yaml:"track"`
-	Health  Duration          `yaml:"health" min:"5s" max:"10m"`
-	Clock   string            `yaml:"clock" oneof:"right|free|in 1970|in 2080|hour ahead|hour behind"`
-	Board   string            `yaml:"board" oneof:"sim|virt"` // "": sim
+	Kind     string            `yaml:"kind" required:"true" oneof:"alarm-box|patrol-car|patrol-motorcycle"`
+	Name     string            `yaml:"name" max:"64" want:"a name of at most 64 bytes"`
+	At       *Place            `yaml:"at"`
+	Buttons  map[string]Button `yaml:"buttons"`
+	Inputs   []string          `yaml:"inputs" oneof:"tamper|mains|battery-low|test-key|check-in"`
+	Siren    bool              `yaml:"siren"`
+	Fingers  map[int]string    `yaml:"fingers"` // slot → officer; nil: no reader
+	Duress   map[int]string    `yaml:"duress"`  // slot → whose duress finger it is
+	PINs     map[string]string `yaml:"pins"`    // officer → PIN at the device's screen; nil: no screen
+	GPS      bool              `yaml:"gps"`
+	Patience Duration          `yaml:"gps_patience" min:"10s" max:"1h"`
+	Drive    *Drive            `yaml:"drive"`
+	Modem    bool              `yaml:"modem"`
+	Group    string            `yaml:"group"` // boxes of one name hear each other on the local network
+	Drill    bool              `yaml:"drill"`
+	Track    Track             `yaml:"track"`
+	Health   Duration          `yaml:"health" min:"5s" max:"10m"`
+	Clock    string            `yaml:"clock" oneof:"right|free|in 1970|in 2080|hour ahead|hour behind"`
+	Board    string            `yaml:"board" oneof:"sim|virt"` // "": sim
 }
 
 // Virtual reports whether the device is an image on a virtual board.
@@ -253,8 +267,8 @@ type Track struct {
 // A Step does one thing or expects one. Members that the file does not have are nil.
 type Step struct {
 	At     *Duration `yaml:"at" min:"0s" max:"24h"`
-	Do     string    `yaml:"do" oneof:"press|release|wire cut|wire short|wire mend|trip|restore|finger|reader unplug|reader plug|link cut|link restore|link black hole|sms cut|sms restore|power cut|power restore|twin start|twin end|drive|park|lose fix|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
-	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|link|track|fault|all events stored"`
+	Do     string    `yaml:"do" oneof:"press|release|wire cut|wire short|wire mend|trip|restore|finger|reader unplug|reader plug|link cut|link restore|link black hole|sms cut|sms restore|power cut|power restore|twin start|twin end|drive|park|lose fix|antenna open|antenna short|antenna mend|teleport|replay|set clock|acknowledge|dispatch|close|centre kill|centre start"`
+	Expect string    `yaml:"expect" oneof:"incident|lamp|siren|officer|link|track|place|fault|all events stored"`
 
 	Device *string   `yaml:"device"`
 	Button *string   `yaml:"button"`
@@ -266,6 +280,8 @@ type Step struct {
 	Route  []Place   `yaml:"route" want:"two or more places {lat, lon}"`
 	Speed  *float64  `yaml:"speed" min:"0.1" max:"100000"`
 	Log    *string   `yaml:"log"`
+	Maker  *string   `yaml:"maker" oneof:"u-blox|casic|quectel"`
+	To     *Place    `yaml:"to"`
 	By     *string   `yaml:"by" min:"1" max:"64" want:"a name of 1 to 64 bytes"`
 	Unit   *string   `yaml:"unit" min:"1" max:"64" want:"a unit's name of 1 to 64 bytes"`
 	Code   *string   `yaml:"code" oneof:"real|false_alarm|test|drill|duplicate|unfounded"`
@@ -289,6 +305,10 @@ type Step struct {
 	Fault   *string   `yaml:"fault" min:"1" max:"64" want:"a fault's code, such as mains_lost"`
 	Active  *bool     `yaml:"active"`
 	Fixes   *int      `yaml:"fixes" min:"1" max:"1000000"`
+	Jumped  *int      `yaml:"jumped" min:"1" max:"1000000"`
+	Near    *Place    `yaml:"near"`
+
+	Position *string `yaml:"position" oneof:"surveyed|gnss|given|learned|held"`
 
 	Source    *string   `yaml:"source" oneof:"none|gnss|ntp|rtc|centre"`
 	Corrected *bool     `yaml:"corrected"`

@@ -25,6 +25,8 @@ type Route struct {
 	Points []Point // two or more; a car stands at a single one
 	Speed  float64 // metres a second
 	Rate   int     // epochs a second, 0 for 1
+	// Said, if not nil, makes of a place what the receiver says of it.
+	Said func(Point) Point
 }
 
 // ErrNoPoints means that a route leads nowhere.
@@ -78,6 +80,19 @@ func NoFix(at time.Time) string {
 // Antenna returns what a u-blox receiver says of its antenna: OK, OPEN, SHORT.
 func Antenna(state string) string { return line("GNTXT,01,01,02,ANTSTATUS=%s", state) }
 
+// AntennaAs returns what a receiver says of its antenna in the words of its
+// maker: u-blox, casic or quectel (LC76G and its kin; the L80 speaks as u-blox).
+// The state is OK, OPEN or SHORT.
+func AntennaAs(maker, state string) string {
+	switch maker {
+	case "casic":
+		return line("GPTXT,01,01,01,ANTENNA %s", state)
+	case "quectel":
+		return line("PQTMANTENNASTATUS,3,%d", map[string]int{"OK": 1, "OPEN": 2, "SHORT": 3}[state])
+	}
+	return Antenna(state)
+}
+
 func angle(v float64, digits int, plus, minus string) (string, string) {
 	side := plus
 	if v < 0 {
@@ -110,6 +125,9 @@ func (r Route) Drive(ctx context.Context, w io.Writer, fixed func(at time.Time, 
 			return nil
 		}
 		p, course := r.At(n * step)
+		if r.Said != nil {
+			p = r.Said(p)
+		}
 		at = at.Truncate(10 * time.Millisecond)
 		if _, err := io.WriteString(w, Sentences(at, p, r.Speed, course)); err != nil {
 			return fmt.Errorf("gps: %w", err)
