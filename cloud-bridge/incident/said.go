@@ -27,6 +27,7 @@ type Said struct {
 	At       time.Time     `json:"at,omitzero"`    // when it was said; zero: what the clocks tell cannot be
 	Met      bool          `json:"met,omitempty"`  // another unit was sent since it asked for help
 	Ends     bool          `json:"ends,omitempty"` // it closed the incident
+	Past     bool          `json:"past,omitempty"` // the unit was taken back since, and sent again: it counts no more
 }
 
 const (
@@ -130,21 +131,12 @@ func (i *Incident) Redate(r Redating, received, at time.Time) {
 		for k := range i.Units[n].Said {
 			if s := &i.Units[n].Said[k]; s.Ref == r.Ref && r.Ref != 0 {
 				s.Given, s.Within = r.Told, r.Within
-				if u := &i.Units[n]; !s.Ends && i.sending(u.Device, s.Given, s.Within, s.Received) != u {
-					u.Said = slices.Delete(u.Said, k, k+1) // it was before the unit was sent again
-					i.aside(r, received)
-				}
 				i.derive(nil)
 				i.follow(at)
 				return
 			}
 		}
 	}
-	i.aside(r, received)
-}
-
-// aside dates anew what has no effect on the incident.
-func (i *Incident) aside(r Redating, received time.Time) {
 	if r.At, _ = Dated(r.Told, r.Within, i.Received, received); !r.At.Equal(r.Was) {
 		i.Redatings = append(i.Redatings, r)
 	}
@@ -176,7 +168,7 @@ func (i *Incident) derive(fresh *Said) {
 	i.Help = nil
 	for n := range i.Units {
 		for _, s := range i.Units[n].Said {
-			if i.Closed == nil && s.Answer == wire.AnswerNeedHelp && !s.Met && (i.Help == nil || s.when().After(i.Help.At)) {
+			if i.Closed == nil && s.Answer == wire.AnswerNeedHelp && !s.Met && !s.Past && (i.Help == nil || s.when().After(i.Help.At)) {
 				i.Help = &Help{i.Units[n].Name, s.By, s.when()}
 			}
 		}
@@ -201,8 +193,11 @@ func (i *Incident) date(u *Unit, fresh *Said) {
 		if s.Boot != 0 && !next.IsZero() {
 			latest = sooner(latest, next)
 		}
-		was := s.At
-		s.At, _ = Dated(s.Given, s.Within, u.At, latest)
+		was, earliest := s.At, u.At
+		if s.Past = !s.Ends && i.past(u, s); s.Past {
+			earliest = i.Received
+		}
+		s.At, _ = Dated(s.Given, s.Within, earliest, latest)
 		if s.Boot != 0 && !s.At.IsZero() {
 			next = s.At
 		}
@@ -214,12 +209,30 @@ func (i *Incident) date(u *Unit, fresh *Said) {
 	}
 }
 
+// past reports whether something was said before its unit was sent, and when the
+// same unit had been sent before: not of the one sending, but of the other.
+func (i *Incident) past(u *Unit, s *Said) bool {
+	if _, ok := Dated(s.Given, s.Within, u.At, s.Received); ok {
+		return false
+	}
+	for n := range i.Units {
+		o := &i.Units[n]
+		if _, ok := Dated(s.Given, s.Within, o.At, s.Received); ok && o.Device == u.Device && o.At.Before(u.At) {
+			return true
+		}
+	}
+	return false
+}
+
 // derive works out how far the unit has got.
 func (u *Unit) derive() {
 	u.Reached = UnitSent
 	var no *Said // its last refusal
 	for k := range u.Said {
 		s := &u.Said[k]
+		if s.Past {
+			continue
+		}
 		if to := UnitState(s.Answer.String()); to.rank() > u.Reached.rank() {
 			u.Reached = to
 		}
@@ -227,7 +240,7 @@ func (u *Unit) derive() {
 			no = s
 		}
 	}
-	u.Declined = no != nil && !slices.ContainsFunc(u.Said, func(s Said) bool { return s.goes() && s.follows(no) })
+	u.Declined = no != nil && !slices.ContainsFunc(u.Said, func(s Said) bool { return !s.Past && s.goes() && s.follows(no) })
 }
 
 // first returns who was the first to take a step, of those who took it before
@@ -238,7 +251,7 @@ func (i *Incident) first(step wire.Answer) *Progress {
 	for n := range i.Units {
 		for k := range i.Units[n].Said {
 			s := &i.Units[n].Said[k]
-			if s.Answer != step || i.Closed != nil && i.afterClosing(&i.Units[n], s) {
+			if s.Answer != step || s.Past || i.Closed != nil && i.afterClosing(&i.Units[n], s) {
 				continue
 			}
 			p := &Progress{Unit: i.Units[n].Name, By: s.By, At: s.At, Received: s.Received}

@@ -146,6 +146,14 @@ func TestSentAgain(t *testing.T) {
 				t.Errorf("%s: %+v", name, r)
 			}
 		}
+		// The clock was wrong after all: it is there, for the second time.
+		wrong := *i
+		wrong.Units = append([]incident.Unit(nil), i.Units...)
+		wrong.Units[1].Said = append([]incident.Said(nil), i.Units[1].Said...)
+		wrong.Redate(incident.Redating{Ref: 1, What: incident.WhatOnScene, By: "P-7", Told: at.Add(10 * time.Minute)}, a.Received, at.Add(3*time.Hour))
+		if wrong.State != incident.OnScene || !wrong.OnScene.At.Equal(at.Add(10*time.Minute)) {
+			t.Errorf("%s: %s, %+v: want that it is there", name, wrong.State, wrong.OnScene)
+		}
 		if i.State != incident.Dispatched || i.OnScene != nil {
 			t.Errorf("%s: %s, %+v: want that it is on its way", name, i.State, i.OnScene)
 		}

@@ -134,7 +134,13 @@ func (i *Incident) Answer(a Answer) {
 	aside := func(what, detail string) { // it changes nothing
 		log(what, detail, i.Heard(Redating{Ref: a.Ref, What: a.Answer.String(), By: a.By, Told: a.Given, Within: a.Within}, a.Received))
 	}
-	u := i.sending(a.Device, a.Given, a.Within, a.Received)
+	// The newest sending counts: a unit may have been taken back and sent again.
+	var u *Unit
+	for n := range i.Units {
+		if i.Units[n].Device == a.Device && a.Device != "" {
+			u = &i.Units[n]
+		}
+	}
 	if u == nil {
 		aside(WhatStranger, a.Answer.String()+" of "+a.Device+", which was not sent")
 		return
@@ -147,11 +153,16 @@ func (i *Incident) Answer(a Answer) {
 		Ref: a.Ref, Answer: a.Answer, By: a.By, Stream: a.Stream, Boot: a.Boot, Mono: a.Mono,
 		Given: a.Given, Within: a.Within, Received: a.Received,
 	}
+	const back = " (it was taken back before)"
 	switch {
-	case u.Withdrawn:
-		aside(what(a.Answer), detail+" (it was taken back before)")
+	case u.Withdrawn, a.Answer == wire.AnswerClosed && i.past(u, &s):
+		aside(what(a.Answer), detail+back)
 	case a.Answer != wire.AnswerClosed:
-		log(what(a.Answer), detail, i.say(u, s).At)
+		said := i.say(u, s)
+		if said.Past {
+			detail += back
+		}
+		log(what(a.Answer), detail, said.At)
 		i.follow(a.Received)
 	case i.State == Closed || !slices.Contains(Codes(), a.Code):
 		aside(WhatUnitClosed, detail+" ("+string(a.Code)+")")
@@ -190,26 +201,6 @@ func (i *Incident) follow(at time.Time) {
 			i.Rev++
 		}
 	}
-}
-
-// sending returns for which sending of a device's unit it was that something
-// was said: a unit may have been taken back and sent again. It is the newest one
-// that was before that, or the newest where none was; nil when there is none.
-func (i *Incident) sending(device string, given time.Time, within time.Duration, received time.Time) *Unit {
-	var newest *Unit
-	for n := range slices.Backward(i.Units) {
-		u := &i.Units[n]
-		if u.Device != device || device == "" {
-			continue
-		}
-		if _, ok := Dated(given, within, u.At, received); ok {
-			return u
-		}
-		if newest == nil {
-			newest = u
-		}
-	}
-	return newest
 }
 
 // sent adds a unit.

@@ -237,3 +237,93 @@ func TestDatingAnewIsAsIfTheClockHadBeenKnown(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// In whichever order check-ins and clocks come, the same becomes of the visits, and
+// the audit record says the same last.
+func TestRoundsDatedAnewAreAsIfTheClockHadBeenKnown(t *testing.T) {
+	r := newRounds(t, nightPlan)
+	var boxes []string
+	for n := range 120 {
+		boxes = append(boxes, fmt.Sprintf("post-%d", n))
+	}
+	var list []store.Registration
+	for _, b := range boxes {
+		list = append(list, registration(b, store.AlarmBox))
+	}
+	if err := r.s.Register(t.Context(), list...); err != nil {
+		t.Fatal(err)
+	}
+	r.load(strings.Replace(nightPlan, "box-01, box-02", strings.Join(boxes, ", "), 1))
+	r.look(5 * time.Hour) // all are missed
+	rapid.Check(t, func(rt *rapid.T) {
+		if len(boxes) < 2 {
+			return // enough was played
+		}
+		var says []told
+		now := -30 * time.Minute // after 22:00
+		for boot := range uint64(rapid.IntRange(1, 2).Draw(rt, "boots")) {
+			up := now
+			say := func(w func(time.Duration) wire.Wall, clock bool, b wire.Body) {
+				now += time.Duration(rapid.IntRange(1, 2400).Draw(rt, "seconds")) * time.Second
+				says = append(says, told{
+					device: "box", boot: boot + 1, mono: now - up, wall: w(now), clock: clock, body: func(int64) wire.Body { return b },
+					came: night.Add(6*time.Hour + time.Duration(len(says))*time.Second),
+				})
+			}
+			for range rapid.IntRange(0, 3).Draw(rt, "check-ins") {
+				say(func(time.Duration) wire.Wall { return none }, false, &wire.CheckIn{By: wire.CheckInFinger, Officer: rapid.SampledFrom([]string{"V-1", "V-1", "V-2"}).Draw(rt, "who")})
+			}
+			if rapid.IntRange(0, 3).Draw(rt, "has a clock") > 0 {
+				say(func(at time.Duration) wire.Wall {
+					return sourced(night.Add(at).Sub(noon), wire.WallGNSS, time.Second)
+				}, true, &wire.SignRefused{Reason: "no_match"})
+			}
+			now += time.Second
+		}
+		play := func(says []store.Arrival, box string) (out []string) {
+			r.now = night.Add(7 * time.Hour)
+			for _, a := range says {
+				commit(t, r.s, a)
+			}
+			judged, err := r.s.Rounds(t.Context(), night.Add(-12*time.Hour), night.Add(12*time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := make(map[string]string)
+			for _, l := range r.audited() {
+				if f := strings.Fields(l); f[1] == box {
+					said[strings.TrimSuffix(f[3], ":")] = strings.TrimPrefix(f[0], "round_")
+				}
+			}
+			for _, j := range judged {
+				if j.Point == box {
+					out = append(out, fmt.Sprint(j.Due.Sub(night), " ", j.State, " ", j.At.Sub(night), " ", j.By))
+					if s := said[j.Due.UTC().Format(time.RFC3339)]; s != j.State {
+						rt.Errorf("due %v: %s, the audit record says %s", j.Due, j.State, s)
+					}
+				}
+			}
+			return out
+		}
+		order := rapid.Permutation(says).Draw(rt, "order")
+		var results [][]string
+		for _, first := range []bool{true, false} { // the clocks come first, or in that order
+			box := boxes[0]
+			boxes = boxes[1:]
+			all := arrivals(t, says, 0, func(string) string { return box })
+			var sorted []store.Arrival
+			for _, pass := range []bool{true, false} {
+				for _, w := range order {
+					if !first && pass || first && w.clock != pass {
+						continue
+					}
+					sorted = append(sorted, all[slices.IndexFunc(says, func(o told) bool { return o.came.Equal(w.came) })])
+				}
+			}
+			results = append(results, play(sorted, box))
+		}
+		if d := cmp.Diff(results[0], results[1]); d != "" {
+			rt.Fatalf("-the clocks were known from the start +they came in this order\n%s", d)
+		}
+	})
+}
