@@ -40,9 +40,11 @@ func (p *postbox) count() int {
 }
 
 // inTexted runs f with a box that has a modem, and a centre that takes SMS.
-func inTexted(t *testing.T, f func(w *world, p *postbox)) {
+func inTexted(t *testing.T, f func(w *world, p *postbox)) { inTextedOf(t, withModem, f) }
+
+func inTextedOf(t *testing.T, part string, f func(w *world, p *postbox)) {
 	var p *postbox
-	inWorldOf(t, withModem, func(w *world) {
+	inWorldOf(t, part, func(w *world) {
 		p = &postbox{w: w, net: modemtest.NewNetwork()}
 		p.emu = modemtest.New(boxNumber, p.net)
 		p.net.Attach(centreNumber, p.take)

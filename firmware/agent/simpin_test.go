@@ -1,8 +1,11 @@
 package agent_test
 
 import (
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/fengsui/fengsui/firmware/agent"
 	"github.com/fengsui/fengsui/firmware/config"
@@ -54,4 +57,47 @@ func TestSIMTries(t *testing.T) {
 func give(p modem.PINs, card string) modem.PINs {
 	p.Giving(card)
 	return p
+}
+
+// An alarm goes by SMS although the modem restarts and asks its PIN anew; another
+// SIM, whose PIN is another one, is told as a fault, gets the wrong one once over
+// any number of restarts, and does no harm to the right one.
+func TestThePINOverRestarts(t *testing.T) {
+	const right, other = "89860012345678901234", "89860012345678905678"
+	part := strings.Replace(withModem, "port: m,", `port: m, pin: "4321",`, 1)
+	inTextedOf(t, part, func(w *world, p *postbox) {
+		p.emu.Change(right, "4321")
+		time.Sleep(time.Minute)
+		w.link(false)
+		w.press("P")
+		time.Sleep(5 * time.Second)
+		p.emu.Restart()
+		time.Sleep(time.Minute)
+		if n := p.count(); n == 0 {
+			t.Error("no SMS after a restart of the modem")
+		}
+		p.emu.Change(other, "9999")
+		before := len(p.emu.PINs())
+		for range 5 {
+			time.Sleep(time.Minute)
+			w.off()
+			w.power()
+		}
+		time.Sleep(time.Minute)
+		if n := len(p.emu.PINs()) - before; n != 1 {
+			t.Errorf("the other SIM was given %d PINs, want one", n)
+		}
+		p.emu.Change(right, "4321")
+		sent := p.count()
+		w.press("P")
+		time.Sleep(2 * time.Minute)
+		if p.count() == sent {
+			t.Error("no SMS with the right SIM in again")
+		}
+		w.link(true)
+		time.Sleep(2 * time.Minute)
+		if got := w.faults("sim_locked"); len(got) == 0 || !strings.Contains(fmt.Sprint(got[0]), "true") || strings.Contains(fmt.Sprint(got[len(got)-1]), "true") {
+			t.Errorf("faults %q: want sim_locked, and its end", got)
+		}
+	})
 }
