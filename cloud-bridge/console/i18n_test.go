@@ -91,7 +91,7 @@ func valued() map[string][]string {
 	for a := wire.AnswerShown; a <= wire.AnswerClosed; a++ {
 		v["answer"] = append(v["answer"], a.String())
 	}
-	v["sound_why"] = []string{"no_siren", "expired", "own_alarm", "sounded_before"} // open-ended, as faults
+	v["sound_why"] = []string{"no_siren", "expired", "own_alarm", "sounded_before", "silent"} // open-ended, as faults
 	v["screen"] = []string{incident.ScreenDesk, incident.ScreenUnit, incident.ScreenDevice, incident.ScreenCommand, incident.ScreenCentre}
 	v["tier"] = []string{string(grid.Cell)}
 	v["visit"] = []string{roster.Kept, roster.Late, roster.Missed, roster.Due}

@@ -133,15 +133,16 @@ type Agent struct {
 	voice  *voice.Speaker      // nil: none
 
 	// The rest is only touched by the loop.
-	latches    map[string]*latch          // by button
-	answered   map[answer]bool            // notices of alarms that are no longer latched
-	officer    string                     // who is signed on, or ""
-	sounds     map[wire.AlarmID]*sounding // for others' alarms
-	soundRevs  map[wire.AlarmID]uint64    // of the Sounds that were answered
-	tells      map[wire.AlarmID]*telling  // of our own alarms, to the group
-	guard      *group.Guard               // nil: no group
-	marks      map[string]*group.Mark     // of its members, as they were kept
-	packets    uint64                     // sent to the group in this boot
+	latches    map[string]*latch         // by button
+	answered   map[answer]bool           // notices of alarms that are no longer latched
+	officer    string                    // who is signed on, or ""
+	sounds     map[alarmOf]*sounding     // for others' alarms
+	soundRevs  map[alarmOf]uint64        // of the Sounds that were answered
+	silenced   map[alarmOf]time.Duration // Mono at which it fell silent
+	tells      map[wire.AlarmID]*telling // of our own alarms, to the group
+	guard      *group.Guard              // nil: no group
+	marks      map[string]*group.Mark    // of its members, as they were kept
+	packets    uint64                    // sent to the group in this boot
 	mode       mode
 	texts      []*text           // presses that go by SMS unless they are acknowledged
 	registered time.Duration     // Mono at which the modem last had a network
@@ -205,8 +206,9 @@ func New(cfg *config.Config, ports Ports, opt Options) (*Agent, error) {
 		urgent:    make(chan func(), 64),
 		other:     make(chan func(), 256),
 		outbox:    make(chan *text, maxTexts),
-		sounds:    make(map[wire.AlarmID]*sounding),
-		soundRevs: make(map[wire.AlarmID]uint64),
+		sounds:    make(map[alarmOf]*sounding),
+		soundRevs: make(map[alarmOf]uint64),
+		silenced:  make(map[alarmOf]time.Duration),
 		tells:     make(map[wire.AlarmID]*telling),
 		latches:   make(map[string]*latch),
 		answered:  make(map[answer]bool),

@@ -28,6 +28,16 @@ const (
 	overTimes = 5                // packets that say that it is over
 )
 
+// An alarmOf names another's alarm. Whose it is belongs to the name, so that no
+// member of a group can speak for another.
+type alarmOf struct {
+	alarm  wire.AlarmID
+	device string
+}
+
+// state is the key under which a sounding is kept.
+func (n alarmOf) state() string { return soundState + n.alarm.String() + "/" + n.device }
+
 // A sounding is another's alarm for which this box sounds, or has.
 type sounding struct {
 	Device string         `json:"device"`
@@ -98,10 +108,14 @@ func (a *Agent) listenGroup() (Air, error) {
 // faultGroup is that the local network cannot be used.
 const faultGroup = "group_lost"
 
+// loud reports whether a kind may be heard at other boxes: one that this version
+// knows, and that is not silent.
+func loud(k wire.AlarmKind) bool { return k >= wire.Panic && k <= wire.Medical }
+
 // tellOf begins to tell the group of an alarm, now that it is stored. Nothing
 // that is silent is told, nor a kind that this version does not know.
 func (a *Agent) tellOf(p *latch) {
-	if a.guard == nil || p.Silent || p.Kind < wire.Panic || p.Kind > wire.Medical {
+	if a.guard == nil || p.Silent || !loud(p.Kind) {
 		return
 	}
 	now := a.clock.Mono()
@@ -186,52 +200,67 @@ func (a *Agent) heard(msg []byte) {
 		a.log.Debug("packet not believed", "err", err)
 		return
 	}
-	s := a.sounds[p.Alarm]
+	name := alarmOf{p.Alarm, p.Device}
+	s := a.sounds[name]
 	switch {
 	case !p.On && s != nil:
-		a.endSound(p.Alarm, s)
-	case p.On && fresh && s != nil: // pressed again
-		a.beginSound(p.Alarm, s, time.Duration(a.cfg.Group.Limit))
-	case p.On && fresh:
-		a.beginSound(p.Alarm, &sounding{Device: p.Device, By: wire.SoundedByGroup, Drill: p.Drill}, time.Duration(a.cfg.Group.Limit))
+		a.endSound(name, s)
+	case !p.On || !fresh:
+	case !loud(p.Kind):
+		a.log.Warn("a member tells of an alarm that makes no sound", "member", p.Device, "kind", p.Kind)
+	case s != nil: // pressed again
+		a.beginSound(name, s, time.Duration(a.cfg.Group.Limit))
+	case a.heardThen(name, time.Duration(p.AgeMs)*time.Millisecond): // the press was heard
+	default:
+		a.beginSound(name, &sounding{Device: p.Device, By: wire.SoundedByGroup, Drill: p.Drill}, time.Duration(a.cfg.Group.Limit))
 	}
+}
+
+// heardThen reports whether this box has sounded for an alarm, and fell silent
+// after a press of so long ago.
+func (a *Agent) heardThen(name alarmOf, ago time.Duration) bool {
+	at, sounded := a.silenced[name]
+	return sounded && a.clock.Mono()-ago <= at
 }
 
 // soundFor takes the centre's word that this box is to sound for another's
 // alarm, or to stop. It is answered, once for each revision.
 func (a *Agent) soundFor(b *wire.Sound, left time.Duration) {
-	s := a.sounds[b.Alarm]
-	if s != nil && b.Rev <= s.Rev || a.soundRevs[b.Alarm] >= b.Rev {
+	name := alarmOf{b.Alarm, b.Device}
+	s := a.sounds[name]
+	if s != nil && b.Rev <= s.Rev || a.soundRevs[name] >= b.Rev {
 		return // its answer is in the spool already
 	}
 	if len(a.soundRevs) > 1000 { // only a hint: forgetting costs one more event
 		clear(a.soundRevs)
 	}
-	a.soundRevs[b.Alarm] = b.Rev
+	a.soundRevs[name] = b.Rev
 	var kv []spool.KV
 	answer := &wire.Sounded{Alarm: b.Alarm, Rev: b.Rev, By: wire.SoundedByCentre, Device: b.Device}
 	switch {
 	case !b.On && s != nil:
 		s.Rev, s.By = b.Rev, wire.SoundedByCentre
-		a.endSound(b.Alarm, s)
+		a.endSound(name, s)
 		return
 	case !b.On: // nor when the group tells of it after this
 		a.note(b)
 		kv = a.markKV(b.Device)
 	case a.cfg.Siren == nil:
 		answer.Why = "no_siren"
+	case b.Kind == wire.Duress: // no word makes that be heard
+		answer.Why = "silent"
 	case s != nil: // it sounds already, for the group or an earlier word
 		s.Rev = b.Rev
 		s.until = max(s.until, a.clock.Mono()+min(left, a.soundLimit()))
 		answer.On = true
-		kv = []spool.KV{soundKV(b.Alarm, s)}
+		kv = []spool.KV{soundKV(name, s)}
 	case left <= 0:
 		answer.Why = "expired"
 	case b.Rev == 1 && a.heardOf(b.Device, b.Alarm): // a later one asks for more
 		answer.Why = "sounded_before"
 	default:
 		a.note(b)
-		a.beginSound(b.Alarm, &sounding{Device: b.Device, By: wire.SoundedByCentre, Rev: b.Rev, Drill: b.Drill}, min(left, a.soundLimit()))
+		a.beginSound(name, &sounding{Device: b.Device, By: wire.SoundedByCentre, Rev: b.Rev, Drill: b.Drill}, min(left, a.soundLimit()))
 		return
 	}
 	a.store(a.stamp(), wire.Duty, answer, nil, kv...)
@@ -268,46 +297,50 @@ func (a *Agent) heardOf(device string, alarm wire.AlarmID) bool {
 }
 
 // beginSound sounds for another's alarm, or goes on, and says so.
-func (a *Agent) beginSound(alarm wire.AlarmID, s *sounding, lasts time.Duration) {
-	body := &wire.Sounded{Alarm: alarm, Rev: s.Rev, By: s.By, Device: s.Device, On: true}
+func (a *Agent) beginSound(name alarmOf, s *sounding, lasts time.Duration) {
+	body := &wire.Sounded{Alarm: name.alarm, Rev: s.Rev, By: s.By, Device: s.Device, On: true}
 	kv := a.markKV(s.Device)
 	if a.cfg.Siren == nil {
 		body.On, body.Why = false, "no_siren"
 	} else {
 		s.until = a.clock.Mono() + lasts
-		a.sounds[alarm] = s
+		a.sounds[name] = s
 		a.show() // at once; the disk comes after
-		kv = append(kv, soundKV(alarm, s))
+		kv = append(kv, soundKV(name, s))
 	}
-	a.log.Info("a neighbour's alarm", "of", s.Device, "alarm", alarm, "by", s.By, "sounds", body.On)
+	a.log.Info("a neighbour's alarm", "of", s.Device, "alarm", name.alarm, "by", s.By, "sounds", body.On)
 	at := a.stamp()
 	at.drill = at.drill || s.Drill
 	a.store(at, wire.Duty, body, nil, kv...)
 }
 
-func soundKV(alarm wire.AlarmID, s *sounding) spool.KV {
+func soundKV(name alarmOf, s *sounding) spool.KV {
 	v, err := json.Marshal(s)
 	if err != nil {
 		panic(fmt.Sprintf("agent: sounding: %v", err)) // a struct of plain members
 	}
-	return spool.KV{Key: soundState + alarm.String(), Value: v}
+	return spool.KV{Key: name.state(), Value: v}
 }
 
 // endSound falls silent, and says so.
-func (a *Agent) endSound(alarm wire.AlarmID, s *sounding) {
-	delete(a.sounds, alarm)
+func (a *Agent) endSound(name alarmOf, s *sounding) {
+	delete(a.sounds, name)
+	if len(a.silenced) > 1000 { // as soundRevs
+		clear(a.silenced)
+	}
+	a.silenced[name] = a.clock.Mono()
 	at := a.stamp()
 	at.drill = at.drill || s.Drill
-	a.log.Info("a neighbour's alarm is over, or has sounded for long enough", "of", s.Device, "alarm", alarm)
-	a.store(at, wire.Duty, &wire.Sounded{Alarm: alarm, Rev: s.Rev, By: s.By, Device: s.Device}, nil,
-		append(a.markKV(s.Device), spool.KV{Key: soundState + alarm.String()})...)
+	a.log.Info("a neighbour's alarm is over, or has sounded for long enough", "of", s.Device, "alarm", name.alarm)
+	a.store(at, wire.Duty, &wire.Sounded{Alarm: name.alarm, Rev: s.Rev, By: s.By, Device: s.Device}, nil,
+		append(a.markKV(s.Device), spool.KV{Key: name.state()})...)
 }
 
 // endSounds ends those that have sounded for long enough.
 func (a *Agent) endSounds() {
-	for alarm, s := range a.sounds {
+	for name, s := range a.sounds {
 		if a.clock.Mono() >= s.until {
-			a.endSound(alarm, s)
+			a.endSound(name, s)
 		}
 	}
 }
@@ -338,14 +371,16 @@ func (a *Agent) restoreNeighbours(state map[string][]byte) {
 			}
 			a.marks[device] = m
 		}
-		if id, ok := strings.CutPrefix(key, soundState); ok {
+		if rest, ok := strings.CutPrefix(key, soundState); ok {
 			s := new(sounding)
+			id, _, _ := strings.Cut(rest, "/")
 			var alarm wire.AlarmID
 			if err := json.Unmarshal(v, s); err != nil || !parseAlarm(id, &alarm) {
 				errs = errors.Join(errs, err)
 				continue
 			}
-			a.sounds[alarm] = s
+			name := alarmOf{alarm, s.Device}
+			a.sounds[name], a.soundRevs[name] = s, s.Rev
 		}
 	}
 	errs = errors.Join(errs, a.restoreMode(state[modeState]))
@@ -356,8 +391,8 @@ func (a *Agent) restoreNeighbours(state map[string][]byte) {
 
 // soundsBefore says of what sounded before a restart that it does no more.
 func (a *Agent) soundsBefore() {
-	for alarm, s := range a.sounds {
-		a.endSound(alarm, s)
+	for name, s := range a.sounds {
+		a.endSound(name, s)
 	}
 }
 

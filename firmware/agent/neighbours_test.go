@@ -21,7 +21,9 @@ import (
 
 var neighbourKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, 32))
 
-var inGroup = fmt.Sprintf("group: {name: ten, limit: 30s, members: {box-02: %x}}\n", public(neighbourKey))
+var traitorKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{4}, 32)) // box-03's
+
+var inGroup = fmt.Sprintf("group: {name: ten, limit: 30s, members: {box-02: %x, box-03: %x}}\n", public(neighbourKey), public(traitorKey))
 
 // An ether is a local network with one box on it.
 type ether struct {
@@ -78,10 +80,14 @@ func inNeighbours(t *testing.T, f func(*neighbours)) {
 
 // tell is box-02's packet.
 func (n *neighbours) tell(alarm wire.AlarmID, press uint64, on bool) {
+	n.say(&wire.GroupAlarm{Device: "box-02", Alarm: alarm, Kind: wire.Fire, Press: press, On: on}, neighbourKey)
+}
+
+// say is anybody's packet.
+func (n *neighbours) say(p *wire.GroupAlarm, key ed25519.PrivateKey) {
 	n.n++
-	msg, err := wire.SealGroup(&wire.GroupAlarm{
-		Device: "box-02", Group: "ten", Stream: wire.StreamID{1}, Boot: 1, N: n.n, Alarm: alarm, Kind: wire.Fire, Press: press, On: on,
-	}, neighbourKey)
+	p.Group, p.Stream, p.Boot, p.N = "ten", wire.StreamID{1}, 1, n.n
+	msg, err := wire.SealGroup(p, key)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -253,6 +259,53 @@ func TestOverByOneWay(t *testing.T) {
 			n.wants("told after its box's stop", false)
 			n.reported(alarmA, "centre 2 false")
 		})
+	})
+}
+
+// A member speaks for itself alone: it neither ends another's alarm, nor makes
+// this box deaf to it by telling of it first. What may not be heard is heard by
+// nobody's word.
+func TestAMemberSpeaksForItself(t *testing.T) {
+	inNeighbours(t, func(n *neighbours) {
+		n.tell(alarmA, 1, true)
+		n.say(&wire.GroupAlarm{Device: "box-03", Alarm: alarmA, Kind: wire.Fire, Press: 1}, traitorKey)
+		n.wants("ended by another member", true)
+		n.tell(alarmA, 1, false)
+		n.wants("ended by its own box", false)
+
+		n.say(&wire.GroupAlarm{Device: "box-03", Alarm: alarmB, Kind: wire.Fire, Press: 1, On: true}, traitorKey)
+		n.tell(alarmB, 1, true)
+		n.say(&wire.GroupAlarm{Device: "box-03", Alarm: alarmB, Kind: wire.Fire, Press: 1}, traitorKey)
+		n.wants("told and ended by another member before", true)
+		n.tell(alarmB, 1, false)
+		n.wants("ended by its own box", false)
+
+		for i, kind := range []wire.AlarmKind{wire.Duress, 77} {
+			n.say(&wire.GroupAlarm{Device: "box-02", Alarm: wire.AlarmID{byte(i + 1)}, Kind: kind, Press: 1, On: true}, neighbourKey)
+			n.wants(kind.String(), false)
+		}
+		n.down(&wire.Sound{Alarm: wire.AlarmID{9}, Rev: 1, On: true, Device: "box-02", Kind: wire.Duress, Until: 25_000})
+		n.wants("duress, by the centre", false)
+		n.reported(wire.AlarmID{9}, "centre 1 false silent")
+	})
+}
+
+// Presses for which this box has sounded, by the centre's word, are not heard
+// again when the local network comes back: the villager pressed three times, and
+// the dispatcher had the boxes stop.
+func TestPressesThatWereHeard(t *testing.T) {
+	inNeighbours(t, func(n *neighbours) {
+		n.sound(alarmA, 1, true)
+		n.wants("told by the centre", true)
+		time.Sleep(5 * time.Second)
+		n.sound(alarmA, 2, false)
+		n.wants("stopped by the centre", false)
+		n.say(&wire.GroupAlarm{Device: "box-02", Alarm: alarmA, Kind: wire.Fire, Press: 3, On: true, AgeMs: 12_000}, neighbourKey)
+		n.wants("its third press, from before the stop", false)
+		n.say(&wire.GroupAlarm{Device: "box-02", Alarm: alarmA, Kind: wire.Fire, Press: 4, On: true, AgeMs: 500}, neighbourKey)
+		n.wants("a press after the stop", true)
+		time.Sleep(30 * time.Second)
+		n.reported(alarmA, "centre 1 true", "centre 2 false", "group 0 true", "group 0 false")
 	})
 }
 
