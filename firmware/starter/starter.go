@@ -4,7 +4,7 @@
 // READY=1, WATCHDOG=1, STOPPING=1, EXTEND_TIMEOUT_USEC=), so that the firmware is the same under both.
 //
 // It also takes the card's own settings (package settings) from the boot
-// partition, and feeds the board's watchdog while the firmware lives.
+// partition, joins their wireless network (package wifi), and feeds the board's watchdog while the firmware lives.
 //
 // It mounts no file system (the image's own init did), opens no port, and has no
 // shell. It stores nothing of the device's work: the firmware does.
