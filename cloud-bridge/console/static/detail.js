@@ -299,6 +299,6 @@ export function tick() {
 
 // drawPrinted says on paper when it was printed, and by whom.
 function drawPrinted() {
-  $("printed").textContent = t("print.by", { at: moment(now()), zone: boot.zone, name: boot.me.name, role: tx("role", boot.me.role) });
+  $("printed").textContent = t("print.by", { id: shown ?? "", at: moment(now()), zone: boot.zone, name: boot.me.name, role: tx("role", boot.me.role) });
 }
 addEventListener("beforeprint", drawPrinted);

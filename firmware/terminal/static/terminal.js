@@ -390,12 +390,16 @@ function follow() {
       $("lost").hidden = true;
     }
     draw();
+    drawClock();
   };
 }
 follow();
-setInterval(() => {
+function drawClock() {
   const at = deviceNow();
   $("clock").textContent = at === null ? "--:--" : clock(at);
+}
+setInterval(() => {
+  drawClock();
   if (state && performance.now() - came > 4000) {
     lose();
     if (source.readyState === EventSource.CLOSED) follow();
