@@ -5,11 +5,12 @@ import { $, h, keyed } from "./dom.js";
 import * as filter from "./filter.js";
 import { devices, fixState, heardState } from "./model.js";
 import { networks } from "./networks.js";
-import { apart, clock, span, t, ticking, tx } from "./text.js";
+import { apart, clock, now, span, t, ticking, tx } from "./text.js";
 
 // trouble is how much a device wants looking at; the most stands first.
-function trouble(d) {
-  const heard = { never: 1, ok: 0, unsure: 2, late: 3, silent: 4 }[heardState(d)];
+const heardTrouble = { never: 1, ok: 0, unsure: 2, late: 3, silent: 4 };
+function trouble(d, state) {
+  const heard = heardTrouble[state];
   const { not_yet, lost, dropped, wrong } = d.gap_count;
   return heard * 10 + Math.min(9, d.faults.length * 3 + (lost || wrong || not_yet ? 2 : dropped ? 1 : 0));
 }
@@ -29,26 +30,44 @@ const rowHeight = 31; // px, as the style sheet fixes it
 const spare = 8; // rows above and below those in sight
 
 let list = []; // what the filter leaves, in order
+const order = new Map(); // by id: how much trouble, when the list was drawn last
 let selectedID = null, chooser = () => {};
 
 // draw brings the board up to date. choose(id) is called when a device is picked.
 export function draw(selected, choose) {
   selectedID = selected;
   chooser = choose;
-  const all = [...devices.values()];
-  list = all.filter(filter.device).map((d) => [trouble(d), d]).sort(([a, x], [b, y]) => b - a || (x.id < y.id ? -1 : 1)).map(([, d]) => d);
-  const count = { ok: 0, late: 0, silent: 0, never: 0, unsure: 0 };
-  let faults = 0;
-  for (const d of all) {
-    count[heardState(d)]++;
+  const count = { ok: 0, late: 0, silent: 0, never: 0, unsure: 0 }, at = now();
+  const rows = [];
+  let faults = 0, sorted = true;
+  for (const d of devices.values()) {
+    const state = heardState(d, at);
+    count[state]++;
     if (d.faults.length) faults++;
+    if (!filter.device(d)) continue;
+    const much = trouble(d, state);
+    if (order.get(d.id) !== much) {
+      order.set(d.id, much);
+      sorted = false;
+    }
+    rows.push(d);
   }
-  const summary = t("devices.summary", { n: all.length, silent: count.silent + count.late, never: count.never, faults });
-  $("devices-summary").textContent = summary + (list.length < all.length ? t("devices.shown", { n: list.length }) : "");
+  // The order of before, unless somebody's place in it is another now.
+  const shown = new Set(rows.map((d) => d.id));
+  if (sorted && rows.length === list.length && list.every((d) => shown.has(d.id))) list = list.map((d) => devices.get(d.id));
+  else list = rows.sort((a, b) => order.get(b.id) - order.get(a.id) || (a.id < b.id ? -1 : 1));
+  const summary = t("devices.summary", { n: devices.size, silent: count.silent + count.late, never: count.never, faults });
+  $("devices-summary").textContent = summary + (list.length < devices.size ? t("devices.shown", { n: list.length }) : "");
   drawRows();
 }
 
-$("devices-scroll").addEventListener("scroll", () => requestAnimationFrame(drawRows), { passive: true });
+let scrolled = null;
+$("devices-scroll").addEventListener("scroll", () => {
+  scrolled ??= requestAnimationFrame(() => {
+    scrolled = null;
+    drawRows();
+  });
+}, { passive: true });
 
 function drawRows() {
   const scroll = $("devices-scroll");
@@ -72,10 +91,14 @@ function drawRows() {
   });
 }
 
+const looks = new WeakMap(); // of a row: what it shows
+
 function drawRow(row, d) {
-  const heard = heardState(d), fix = fixState(d);
+  const heard = heardState(d), fix = fixState(d), was = looks.get(row), current = d.id === selectedID;
+  if (was && was.d === d && was.heard === heard && was.fix === fix && was.current === current) return; // ages tick by themselves
+  looks.set(row, { d, heard, fix, current });
   row.className = "heard-" + heard;
-  if (d.id === selectedID) row.setAttribute("aria-current", "true");
+  if (current) row.setAttribute("aria-current", "true");
   else row.removeAttribute("aria-current");
   const head = row.firstElementChild;
   const [mark, button] = head.children;

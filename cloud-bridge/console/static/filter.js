@@ -79,7 +79,7 @@ export function incident(i) {
   if (chosen.kind && !(chosen.kind === "found" ? found(i) : i.kind === chosen.kind)) return false;
   if (chosen.drill && i.drill !== (chosen.drill === "only")) return false;
   if (chosen.tier && !Object.values(i.area ?? {}).includes(chosen.tier)) return false;
-  return words([i.id, "#" + i.id, i.device, i.device_name, tx("kind", i.kind), i.officer, i.acknowledged?.by, i.dispatched?.unit, i.closed?.note, i.owner, areaName(i.area ?? {})]);
+  return !chosen.q || words([i.id, "#" + i.id, i.device, i.device_name, tx("kind", i.kind), i.officer, i.acknowledged?.by, i.dispatched?.unit, i.closed?.note, i.owner, areaName(i.area ?? {})]);
 }
 
 // device says whether a device is shown.
@@ -90,12 +90,11 @@ export function device(d) {
     case "faults": if (!d.faults.length) return false; break;
     case "gaps": if (!Object.values(d.gap_count).some(Boolean)) return false; break;
   }
-  return words([d.id, d.name, d.officer, d.firmware, ...d.faults.map((f) => f.code)]);
+  return !chosen.q || words([d.id, d.name, d.officer, d.firmware, ...d.faults.map((f) => f.code)]);
 }
 
 // words says whether each word that was searched for is in one of the texts.
 function words(texts) {
-  if (!chosen.q) return true;
   const all = folded(texts.filter(Boolean).join("\n"));
   return folded(chosen.q).split(/\s+/).every((word) => all.includes(word));
 }

@@ -11,8 +11,9 @@ import { now, span, t, tx } from "./text.js";
 
 let map = null, ready = false, fitted = false, font = null, onIncident = () => {}, onDevice = () => {};
 
-// Above so many boxes their names are drawn only from a zoom on at which few are in sight.
-const crowd = 300, crowdZoom = 13;
+// Above so many boxes, and so many cars, their names are drawn only from a zoom on at which few
+// are in sight: to place them again at every move is most of what the map costs.
+const crowd = 300, crowdCars = 100, crowdZoom = 13;
 
 const colour = {
   ground: "#10171f", line: "#1d2936", lineText: "#5d7186",
@@ -181,20 +182,31 @@ export function draw(id = selected) {
     const ink = i.state === "closed" ? colour.boxOld : i.drill ? colour.drill : colour[i.state] ?? colour.dispatched;
     alarms.push(point(i.position, { id: i.id, selected: i.id === selected, ink, label: tx("kind", i.kind) }));
   }
-  map.getSource("incidents").setData(collection(alarms));
+  put("incidents", alarms);
   drawGrid();
   const cars = [];
   for (const d of devices.values()) if (d.kind !== "alarm-box") cars.push(...car(d, alarmed));
-  map.getSource("cars").setData(collection(cars));
+  put("cars", cars);
+  if (font) map.setLayerZoomRange("car-names", cars.length > crowdCars ? crowdZoom : 0, 24);
   drawBoxes(alarmed);
   if (!fitted && (cars.length || drawn.size)) fit();
+}
+
+// put gives a source its features, unless it has the same already: the library would cut them
+// into tiles and place all names anew.
+const given = new Map();
+function put(source, features) {
+  const text = JSON.stringify(features);
+  if (given.get(source) === text) return;
+  given.set(source, text);
+  map.getSource(source).setData(collection(features));
 }
 
 function car(d, alarmed) {
   const at = place(d);
   if (!at) return [];
   const fix = fixState(d), fresh = fix === "live" || fix === "recent";
-  const age = fix === "none" ? t("unit.no_fix") : t("map.age", { span: span(now() - Date.parse(d.last_fix.time)) });
+  const age = fix === "none" ? t("unit.no_fix") : t("map.age", { span: span(now() - d.fixAt) });
   return [point(at, {
     id: d.id, off: alarmed.has(d.id) ? 1.7 : 0.9, icon: fresh ? "car" : "car-old", course: d.last_fix?.track ?? 0,
     label: (d.name || d.id) + (fix === "live" ? "" : "\n" + age), ink: { live: colour.text, recent: colour.carRecent }[fix] ?? colour.carOld,
@@ -203,17 +215,24 @@ function car(d, alarmed) {
 
 const drawn = new Map(); // boxes: id → what they look like on the map
 
+// alike says whether a box looks the same, but for what changes with time and incidents.
+const alike = (a, b) => a.position?.lat === b.position?.lat && a.position?.lon === b.position?.lon && !a.faults.length === !b.faults.length && a.name === b.name &&
+  (b.position || (a.last_fix?.lat === b.last_fix?.lat && a.last_fix?.lon === b.last_fix?.lon));
+
 function drawBoxes(alarmed) {
-  const add = [], remove = new Set(drawn.keys());
+  const add = [], remove = new Set(drawn.keys()), time = now();
   for (const d of devices.values()) {
     if (d.kind !== "alarm-box") continue;
     const at = place(d);
     if (!at) continue;
     remove.delete(d.id);
-    const ok = heardState(d) === "ok", off = alarmed.has(d.id) ? 1.7 : 0.9; // The label keeps clear of an incident's ring.
-    const look = `${at.lat} ${at.lon} ${ok} ${off} ${d.faults.length > 0} ${d.name}`;
-    if (drawn.get(d.id) === look) continue;
-    drawn.set(d.id, look);
+    const ok = heardState(d, time) === "ok", off = alarmed.has(d.id) ? 1.7 : 0.9; // The label keeps clear of an incident's ring.
+    const was = drawn.get(d.id);
+    if (was && was.ok === ok && was.off === off && (was.d === d || alike(was.d, d))) {
+      was.d = d;
+      continue;
+    }
+    drawn.set(d.id, { d, ok, off });
     add.push(point(at, {
       id: d.id, off, label: d.name || d.id, ink: ok ? (d.faults.length ? colour.carRecent : colour.box) : colour.boxOld, fill: ok ? "#22374d" : colour.ground,
     }));

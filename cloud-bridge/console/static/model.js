@@ -31,11 +31,16 @@ export function putIncident(incident) {
 // mark differs when something about an incident does.
 export const mark = (i) => [i.id, i.rev, i.presses, i.shown?.rev ?? 0, i.cleared ? 1 : 0, i.sms ? (i.sms.only ? 2 : 1) : 0, i.pressed_at.time, i.pressed_at.uncertainty_ms, i.level, i.tier, i.owner, i.request?.at, i.help?.at, ...(i.units ?? []).map((u) => u.unit + u.state)].join("/");
 
+// A device is never changed: another one takes its place. So what is worked out of one holds
+// as long as it is the same one. There are thousands, looked at each second: their times are
+// kept as numbers (heardAt, fixAt; NaN: never).
+const timed = (device) => Object.assign(device, { heardAt: Date.parse(device.last_heard ?? NaN), fixAt: Date.parse(device.last_fix?.time ?? NaN) });
+
 // putDevice keeps the one that was heard later.
 export function putDevice(device) {
   const old = devices.get(device.id);
   if (old?.last_heard && device.last_heard && old.last_heard > device.last_heard) return;
-  devices.set(device.id, device);
+  devices.set(device.id, timed(device));
 }
 
 // move brings a device up to what a move tells of it: id, link, ms since it was heard,
@@ -45,8 +50,8 @@ export function move(at, [id, link, heard, officer, faults, queue, fix, lat, lon
   const old = devices.get(id);
   if (!old) return false;
   const next = { ...old, link: { ...old.link, state: link }, officer };
-  if (heard !== null) next.last_heard = new Date(at - heard).toISOString();
-  if (fix !== null) next.last_fix = { ...old.last_fix, lat, lon, time: new Date(at - fix).toISOString(), speed, track };
+  if (heard !== null) next.last_heard = new Date(next.heardAt = at - heard).toISOString();
+  if (fix !== null) next.last_fix = { ...old.last_fix, lat, lon, time: new Date(next.fixAt = at - fix).toISOString(), speed, track };
   devices.set(id, next);
   const waiting = old.queue ? old.queue.alarm + old.queue.duty + old.queue.track : -1;
   return faults === old.faults.length && queue === waiting;
@@ -87,19 +92,19 @@ export const found = (i) => ["offline", "twin", "district_link_lost"].includes(i
 export const sensed = (i) => i.kind === "tamper";
 
 // heardState is never, ok, late, silent or, when the centre could not hear, unsure.
-export function heardState(device) {
+export function heardState(device, at = now()) {
   if (!device.last_heard) return "never";
   const judged = { suspect: "late", offline: "silent", unsure: "unsure" }[device.link.state];
   if (judged) return judged;
-  const age = now() - Date.parse(device.last_heard);
+  const age = at - device.heardAt;
   return age <= heardLate ? "ok" : age <= heardSilent ? "late" : "silent";
 }
 
 // fixState is live, recent, old or none.
-export function fixState(device) {
+export function fixState(device, at = now()) {
   if (!device.last_fix || device.last_fix.mode === 1) return "none";
-  const at = Date.parse(device.last_fix.time), age = now() - at;
-  if (at > Date.parse(device.last_heard) + 10_000) return "none"; // A fix from the future is none.
+  const age = at - device.fixAt;
+  if (device.fixAt > device.heardAt + 10_000) return "none"; // A fix from the future is none.
   return age <= fixLive ? "live" : age <= fixUsable ? "recent" : "old";
 }
 
