@@ -73,18 +73,18 @@ function drawRows() {
   const scroll = $("devices-scroll");
   const first = Math.max(0, Math.floor(scroll.scrollTop / rowHeight) - spare);
   const last = Math.min(list.length, Math.ceil((scroll.scrollTop + (scroll.clientHeight || 400)) / rowHeight) + spare);
-  let shown = list.slice(first, last);
+  let shown = list.slice(first, last).filter((d) => devices.has(d.id)); // one may have gone since
   // A row that has the focus stays, wherever it has got to.
   const focused = document.activeElement?.closest("#device-rows tr")?.dataset.key;
   if (focused && !shown.some((d) => d.id === focused)) {
     const at = list.findIndex((d) => d.id === focused);
-    if (at >= 0) shown = at < first ? [list[at], ...shown] : [...shown, list[at]];
+    if (at >= 0 && devices.has(focused)) shown = at < first ? [list[at], ...shown] : [...shown, list[at]];
   }
   $("device-rows").parentElement.setAttribute("aria-rowcount", list.length + 1);
   $("rows-before").style.height = `${Math.min(first, list.length) * rowHeight}px`;
   $("rows-after").style.height = `${Math.max(0, list.length - last) * rowHeight}px`;
   const index = new Map(shown.map((d) => [d.id, 0]));
-  for (let n = first; n < last; n++) index.set(list[n].id, n + 2);
+  for (let n = first; n < last; n++) if (index.has(list[n].id)) index.set(list[n].id, n + 2);
   keyed($("device-rows"), shown.map((d) => d.id), newRow((id) => chooser(id)), (row, id) => {
     if (index.get(id)) row.setAttribute("aria-rowindex", index.get(id));
     drawRow(row, devices.get(id));
