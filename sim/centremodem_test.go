@@ -194,3 +194,93 @@ func TestCentreModemPIN(t *testing.T) {
 		})
 	}
 }
+
+// A centre that cannot store an alarm leaves it on its modem's SIM unanswered, and
+// takes it once it can, also after a restart. What the network delivers twice and
+// what comes again is answered and shown once.
+func TestCentreModemWithoutStore(t *testing.T) {
+	const box, centre = "+8613800000001", "+8613900000009"
+	deviceKey := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
+	centreKey := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
+	pub := func(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
+	path := filepath.Join(t.TempDir(), "centre.db")
+	network := modemtest.NewNetwork()
+	emu := modemtest.New(centre, network)
+	answers := make(chan []byte, 10)
+	network.Attach(box, func(_ string, data []byte) { answers <- data })
+	run := func(s *store.Store) (registry *prometheus.Registry, stop func()) {
+		registry = prometheus.NewRegistry()
+		d := sms.New(sms.Options{Store: s, Key: centreKey, Registry: registry, Log: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			d.RunModem(ctx, sms.Modem{Open: func(context.Context) (io.ReadWriteCloser, error) {
+				near, far := net.Pipe()
+				emu.Restart()
+				go func() { _ = emu.Serve(far); far.Close() }()
+				return near, nil
+			}})
+		}()
+		return registry, func() { cancel(); <-ended }
+	}
+	open := func() *store.Store {
+		s, err := store.Open(t.Context(), path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	if err := s.Register(t.Context(), store.Registration{ID: "box-01", Kind: store.AlarmBox, Key: pub(deviceKey), At: &store.Point{Lat: 30, Lon: 103}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Shut(); err != nil {
+		t.Fatal(err)
+	}
+	msg, err := wire.SealSMSAlarm(&wire.SMSAlarm{
+		Device: "box-01", Stream: wire.StreamID{1}, Seq: 1, Alarm: wire.AlarmID{7}, Kind: wire.Panic, Press: 1, Boot: 1, Mono: time.Second,
+	}, deviceKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, stop := run(s)
+	network.Twice(true)
+	if err := network.Send(box, centre, msg); err != nil {
+		t.Fatal(err)
+	}
+	for failed := 0.0; failed == 0; { // it has tried
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "fengsui_sms_received_total" {
+				failed = f.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if emu.Kept() == 0 || len(answers) != 0 {
+		t.Errorf("%d messages on the SIM, %d answers: want them kept, and none", emu.Kept(), len(answers))
+	}
+	network.Twice(false)
+	s = open()
+	_, stop = run(s)
+	for range 2 {
+		if a, err := wire.OpenSMSAnswer(<-answers, "box-01", pub(centreKey)); err != nil || a.Press != 1 {
+			t.Errorf("answer %+v, %v", a, err)
+		}
+	}
+	if is, err := s.Incidents(t.Context(), store.Filter{}); err != nil || len(is) != 1 || is[0].Presses != 1 {
+		t.Errorf("%+v, %v: want one incident of one press", is, err)
+	}
+	stop()
+	if n := emu.Kept(); n > 1 { // the last may be deleted just after its answer
+		t.Errorf("%d messages are left on the SIM", n)
+	}
+	if err := s.Shut(); err != nil {
+		t.Error(err)
+	}
+}
