@@ -26,6 +26,7 @@ for (const [lang, w] of Object.entries(words)) {
     await cab.fill("#pin-pin", pin);
     await cab.keyboard.press("Enter");
     await visible(cab, "#idle, #task"); // a task that is over stays for a while
+    assert.doesNotMatch(await text(cab, "body"), /null|undefined/, "nothing that is not there is written");
     await shot(cab, `terminal-${lang}-idle`);
 
     await tell(`/devices/${boxes[lang]}/button/panic/press`);

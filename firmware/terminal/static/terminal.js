@@ -279,7 +279,7 @@ function drawDoing(s) {
   const b = $("doing-open"), d = s.duty?.doing, what = d?.state ?? "available";
   b.hidden = !s.duty;
   b.dataset.state = what;
-  b.replaceChildren(h("span", {}, t("doing." + what)), d && h("small", { class: d.sent ? null : "doubt" }, clock(d.at) + " · " + t(d.sent ? "said.sent" : "said.waiting")));
+  b.replaceChildren(h("span", {}, t("doing." + what)), ...(d ? [h("small", { class: d.sent ? null : "doubt" }, clock(d.at) + " · " + t(d.sent ? "said.sent" : "said.waiting"))] : []));
   if (!s.duty && doing.open) doing.close();
 }
 const doingFault = (text) => { $("doing-error").hidden = !text; $("doing-error").textContent = text ?? ""; };
