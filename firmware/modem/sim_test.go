@@ -2,6 +2,7 @@ package modem_test
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,12 +23,27 @@ type card struct {
 }
 
 // tries is a memory of PINs that outlives a Modem.
-type tries map[string]string
+type tries struct {
+	mu    sync.Mutex
+	cards map[string]string
+}
 
-func (p tries) May(card string) bool { return p[card] != "refused" }
-func (p tries) Giving(card string)   { p[card] = "given" }
-func (p tries) Accepted(card string) { p[card] = "accepted" }
-func (p tries) Refused(card string)  { p[card] = "refused" }
+func (p *tries) set(card, state string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cards[card] = state
+}
+
+func (p *tries) of(card string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cards[card]
+}
+
+func (p *tries) May(card string) bool { return p.of(card) != "refused" }
+func (p *tries) Giving(card string)   { p.set(card, "given") }
+func (p *tries) Accepted(card string) { p.set(card, "accepted") }
+func (p *tries) Refused(card string)  { p.set(card, "refused") }
 
 // The PIN is given each time that the SIM asks, and a wrong one once only.
 func TestPIN(t *testing.T) {
@@ -64,7 +80,7 @@ func TestPIN(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				memory := make(tries)
+				memory := &tries{cards: make(map[string]string)}
 				r := newRig(t, modem.Options{PIN: c.pin, PINs: memory}, func(m *modemtest.Modem) {
 					m.PIN, m.Card, m.Counts = c.modem.PIN, c.modem.Card, c.modem.Counts
 					m.Wrong(c.wrong)
@@ -78,8 +94,8 @@ func TestPIN(t *testing.T) {
 				if s := r.m.State(); s.SIM != c.sim || len(r.emu.PINs()) != c.given {
 					t.Errorf("SIM %q after the PINs %q: want %q after %d", s.SIM, r.emu.PINs(), c.sim, c.given)
 				}
-				if c.kept != "" && memory[c.modem.Card] != c.kept {
-					t.Errorf("remembered %v, want %q", memory, c.kept)
+				if c.kept != "" && memory.of(c.modem.Card) != c.kept {
+					t.Errorf("remembered %q, want %q", memory.of(c.modem.Card), c.kept)
 				}
 				again := newRig(t, modem.Options{PIN: c.pin, PINs: memory}, func(m *modemtest.Modem) { m.PIN, m.Card = c.modem.PIN, c.modem.Card })
 				again.pass(time.Hour)
