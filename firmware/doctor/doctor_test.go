@@ -576,24 +576,26 @@ func TestAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("not root: a full disk is not tested")
 	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("no file system can be mounted here, a full disk is not tested: %v", err)
-	}
-	defer func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	}()
 	for name, size := range map[string]int{"wholly": 2 << 20, "nearly": 1<<20 - 64<<10, "half": 512 << 10} {
-		if err := os.WriteFile(dir+"/other", make([]byte, size), 0o600); err != nil && name != "wholly" {
-			t.Fatal(err)
-		}
-		inBoxAt(t, dir, func(b *box) {
-			s, _ := b.run()
-			if r := s.Results[0]; r.ID != "storage" || r.Code != "disk_full" || s.Verdict != doctor.Bad {
-				t.Errorf("%s: %s %s, verdict %s", name, r.ID, r.Code, s.Verdict)
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+				t.Skipf("no file system can be mounted here, a full disk is not tested: %v", err)
 			}
+			defer func() {
+				if err := syscall.Unmount(dir, 0); err != nil {
+					t.Error(err)
+				}
+			}()
+			if err := os.WriteFile(dir+"/other", make([]byte, size), 0o600); err != nil && name != "wholly" {
+				t.Fatal(err)
+			}
+			inBoxAt(t, dir, func(b *box) {
+				s, _ := b.run()
+				if r := s.Results[0]; r.ID != "storage" || r.Code != "disk_full" || s.Verdict != doctor.Bad {
+					t.Errorf("%s %s, verdict %s", r.ID, r.Code, s.Verdict)
+				}
+			})
 		})
 	}
 }

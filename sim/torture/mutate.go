@@ -38,14 +38,14 @@ func Mutations() []Mutation {
 		},
 		{
 			"crc-off", "the spool believes every value that it reads",
-			[]Edit{{"firmware/spool/file.go", "if len(v) < 4 || binary.BigEndian.Uint32(v) != checksum(bucket, key, v[4:]) {", "if len(v) < 4 {"}},
+			[]Edit{{"firmware/spool/record.go", "if len(v) < 4 || binary.BigEndian.Uint32(v) != checksum(bucket, key, v[4:]) {", "if len(v) < 4 {"}},
 		},
 		{
 			"commit-error-ignored", "the spool takes a failed commit for a good one, and keeps alarms in one file only",
 			[]Edit{
 				{"firmware/spool/spool.go", "s.home = openHome(path+homeSuffix, s.log)", "s.home = nil"},
-				{"firmware/spool/spool.go", "		return err\n	})\n	if err != nil {\n		return err\n	}\n	s.mu.Lock()\n	for i, e := range c.entries {", "		return err\n	})\n	s.mu.Lock()\n	for i, e := range c.entries {"},
-				{"firmware/spool/spool.go", "	s.keepReserve()\n	return nil\n}\n\n// done notes", "	if err == nil {\n		s.keepReserve()\n	}\n	return nil\n}\n\n// done notes"},
+				{"firmware/spool/append.go", "		return err\n	})\n	if err != nil {\n		return err\n	}\n	s.mu.Lock()\n	for i, e := range c.entries {", "		return err\n	})\n	s.mu.Lock()\n	for i, e := range c.entries {"},
+				{"firmware/spool/append.go", "	s.keepReserve()\n	return nil\n}\n\n// done notes", "	if err == nil {\n		s.keepReserve()\n	}\n	return nil\n}\n\n// done notes"},
 			},
 		},
 		{

@@ -132,7 +132,7 @@ type station struct {
 // nl80211.
 func openStation(name string) (*station, error) {
 	c, err := nl80211.New()
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) {
 		return nil, fmt.Errorf("%w: the kernel has no nl80211", wifi.ErrNoInterface)
 	}
 	if err != nil {
