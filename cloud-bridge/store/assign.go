@@ -22,12 +22,12 @@ type noteKey struct {
 	device   string
 }
 
-// unitDevice returns the device that a unit's name means: a patrol car's id or,
-// if only one car has it, its name; or "".
+// unitDevice returns the device that a unit's name means: the id of a patrol
+// car or motorcycle or, if only one of them has it, its name; or "".
 func (t *tx) unitDevice(unit string) (string, error) {
 	var ids []string
-	err := t.rows(`SELECT id FROM devices WHERE kind = ? AND (id = ? OR name = ?) ORDER BY id <> ?, id LIMIT 2`,
-		[]any{PatrolCar, unit, unit, unit}, func(scan func(...any) error) (bool, error) {
+	err := t.rows(`SELECT id FROM devices WHERE kind IN (?,?) AND (id = ? OR name = ?) ORDER BY id <> ?, id LIMIT 2`,
+		[]any{PatrolCar, PatrolMotorcycle, unit, unit, unit}, func(scan func(...any) error) (bool, error) {
 			var id string
 			err := scan(&id)
 			ids = append(ids, id)

@@ -71,10 +71,10 @@ type UnitRow struct {
 	Speed  *float64 // metres a second
 }
 
-// Units returns all patrol cars by id: one query, whatever their number.
+// Units returns all patrol cars and motorcycles by id: one query, whatever their number.
 func (s *Store) Units(ctx context.Context) ([]UnitRow, error) {
 	rows, err := s.query(ctx, `SELECT d.id, d.name, d.officer, d.link, coalesce(u.state, ''), coalesce(u.reason, ''), coalesce(u.by, ''), u.at, u.told, coalesce(u.screen, ''),
-		`+fixColumns+` FROM devices d LEFT JOIN unit_states u ON u.device = d.device WHERE d.kind = ? ORDER BY d.id`, PatrolCar)
+		`+fixColumns+` FROM devices d LEFT JOIN unit_states u ON u.device = d.device WHERE d.kind IN (?,?) ORDER BY d.id`, PatrolCar, PatrolMotorcycle)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (s *Store) SetUnit(ctx context.Context, by incident.Actor, device string, s
 		if err != nil {
 			return err
 		}
-		if d.kind != PatrolCar {
+		if !d.kind.Patrols() {
 			return fmt.Errorf("%w: device %q is no unit", ErrNotFound, device)
 		}
 		t.change(Change{Kind: UnitChanged, Device: device})
@@ -150,7 +150,7 @@ func (t *tx) setUnit(by incident.Actor, d *device, state units.State, reason str
 // a link counts from when they said it: the desk may have set something since.
 func (t *tx) unitSays(a *Arrival, d *device, st *stream, b *wire.UnitState) {
 	state, known := map[wire.Doing]units.State{wire.DoingNothing: "", wire.DoingBusy: units.Busy, wire.DoingOutOfService: units.OutOfService}[b.Doing]
-	if !known || d.kind != PatrolCar { // of a later version, or no unit: the event is kept
+	if !known || !d.kind.Patrols() { // of a later version, or no unit: the event is kept
 		return
 	}
 	t.later = append(t.later, func() error {

@@ -33,6 +33,9 @@ const (
 	PatrolMotorcycle DeviceKind = "patrol-motorcycle"
 )
 
+// Patrols reports whether a device of this kind is a unit that can be sent.
+func (k DeviceKind) Patrols() bool { return k == PatrolCar || k == PatrolMotorcycle }
+
 // A Registration is what the centre's register says of a device.
 type Registration struct {
 	ID   string // see [wire.ValidDevice]
