@@ -175,7 +175,10 @@ func (s *stage) do(w http.ResponseWriter, r *http.Request) error {
 		s.moving.Wait()
 	case "/lock":
 		s.unlock = world.lock()
-		_ = world.db.Writable(r.Context()) // as an event would find out
+		// As an event would find out. An answer may be a second old.
+		for world.db.Writable(r.Context()) == nil && r.Context().Err() == nil {
+			time.Sleep(50 * time.Millisecond)
+		}
 	case "/unlock": // and something is stored again
 		s.unlock()
 		world.health("box-01", nil)
