@@ -13,7 +13,9 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -189,8 +191,8 @@ func (o Options) contents(info *nfpm.Info, tmp string) error {
 		config = asset("config.yaml", profile, o.Name, rest)
 	}
 	notes := ""
-	for _, u := range o.Board.UARTs {
-		if u.Enable != "" {
+	for _, role := range slices.Sorted(maps.Keys(o.Board.UARTs)) {
+		if u := o.Board.UARTs[role]; u.Enable != "" {
 			notes += "\n" + u.Port + " appears by: " + u.Enable
 		}
 	}
