@@ -139,6 +139,16 @@ func storageProblem(f *store.Failure, what string) *Problem {
 	return p
 }
 
+// refuse answers with the problem that an error is, or says that the centre failed.
+func (c *Console) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p, ok := problemOf(err)
+	if !ok {
+		c.internal(w, r, err)
+		return
+	}
+	writeProblem(w, p)
+}
+
 // internal tells the log what happened, and the caller that something did.
 func (c *Console) internal(w http.ResponseWriter, r *http.Request, err error) {
 	c.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)

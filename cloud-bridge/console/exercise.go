@@ -1,9 +1,7 @@
 package console
 
 import (
-	"bytes"
 	"context"
-	"encoding/csv"
 	"fmt"
 	"net/http"
 	"strings"
@@ -134,25 +132,11 @@ func (c *Console) getExercise(r *http.Request, _ http.ResponseWriter) (any, erro
 func (c *Console) getExerciseCSV(w http.ResponseWriter, r *http.Request) {
 	e, err := c.exercise(r)
 	if err != nil {
-		p, ok := problemOf(err)
-		if !ok {
-			c.internal(w, r, err)
-			return
-		}
-		writeProblem(w, p)
+		c.refuse(w, r, err)
 		return
 	}
-	var b bytes.Buffer
-	b.WriteString("\uFEFF") // spreadsheets take UTF-8 for what it is with a byte order mark
-	out := csv.NewWriter(&b)
-	line := func(fields ...any) {
-		text := make([]string, len(fields))
-		for i, f := range fields {
-			text[i] = cell(f)
-		}
-		_ = out.Write(text) // to memory
-	}
-	line("exercise", "group", "name", "by", "at", "until", "ended", "incident", "pressed", "pressed_name", "kind", "pressed_at", "drill",
+	t := newTable()
+	t.line("exercise", "group", "name", "by", "at", "until", "ended", "incident", "pressed", "pressed_name", "kind", "pressed_at", "drill",
 		"device", "device_name", "told", "state", "sounded_at", "after_s", "reported", "why", "faults")
 	told := make(map[string]Time)
 	for _, x := range e.Boxes {
@@ -162,18 +146,13 @@ func (c *Console) getExerciseCSV(w http.ResponseWriter, r *http.Request) {
 	for _, p := range e.Presses {
 		press := append(head[:len(head):len(head)], p.Incident, p.Device, p.Name, p.Kind, p.At, p.Drill)
 		for _, h := range p.Others {
-			line(append(press[:len(press):len(press)], h.Device, h.Name, told[h.Device], h.State, h.At, h.AfterS, h.Reported, h.Why, strings.Join(h.Faults, " "))...)
+			t.line(append(press[:len(press):len(press)], h.Device, h.Name, told[h.Device], h.State, h.At, h.AfterS, h.Reported, h.Why, strings.Join(h.Faults, " "))...)
 		}
 	}
 	if len(e.Presses) == 0 {
 		for _, x := range e.Boxes {
-			line(append(head[:len(head):len(head)], "", "", "", "", "", "", x.Device, x.Name, x.Told, "", "", "", "", "", "")...)
+			t.line(append(head[:len(head):len(head)], "", "", "", "", "", "", x.Device, x.Name, x.Told, "", "", "", "", "", "")...)
 		}
 	}
-	out.Flush()
-	header := w.Header()
-	header.Set("Content-Type", "text/csv; charset=utf-8")
-	header.Set("Content-Disposition", `attachment; filename="exercise-`+e.ID+`.csv"`)
-	header.Set("Cache-Control", "no-store")
-	_, _ = w.Write(b.Bytes()) // The reader may have gone; there is nobody to tell.
+	t.send(w, "exercise-"+e.ID+".csv")
 }

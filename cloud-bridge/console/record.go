@@ -91,12 +91,7 @@ func (c *Console) auditLog(each func(func(audit.Line) error) error) ([]byte, err
 func (c *Console) export(w http.ResponseWriter, r *http.Request, media, name string, make func() ([]byte, error)) {
 	body, err := make()
 	if err != nil {
-		p, ok := problemOf(err)
-		if !ok {
-			c.internal(w, r, err)
-			return
-		}
-		writeProblem(w, p)
+		c.refuse(w, r, err)
 		return
 	}
 	header := w.Header()

@@ -1,19 +1,14 @@
 package console
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/csv"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/fengsui/fengsui/cloud-bridge/grid"
 	"github.com/fengsui/fengsui/cloud-bridge/incident"
@@ -364,24 +359,10 @@ func viewDelay(d *stats.Delay) DelaySum {
 func (c *Console) getStatsCSV(w http.ResponseWriter, r *http.Request) {
 	s, err := c.statistics(r)
 	if err != nil {
-		p, ok := problemOf(err)
-		if !ok {
-			c.internal(w, r, err)
-			return
-		}
-		writeProblem(w, p)
+		c.refuse(w, r, err)
 		return
 	}
-	var b bytes.Buffer
-	b.WriteString("\uFEFF") // spreadsheets take UTF-8 for what it is with a byte order mark
-	out := csv.NewWriter(&b)
-	line := func(fields ...any) {
-		text := make([]string, len(fields))
-		for i, f := range fields {
-			text[i] = cell(f)
-		}
-		_ = out.Write(text) // to memory
-	}
+	t := newTable()
 	head := []any{"what", "from", "to", "area", "name", "level", "class", "count", "open", "duplicates"}
 	for _, code := range append(incident.Codes(), incident.Cancelled) {
 		head = append(head, string(code))
@@ -392,7 +373,7 @@ func (c *Console) getStatsCSV(w http.ResponseWriter, r *http.Request) {
 			head = append(head, d+"_"+f)
 		}
 	}
-	line(head...)
+	t.line(head...)
 	for i := range s.Rows {
 		v := &s.Rows[i]
 		row := []any{"incidents", v.From, v.To, v.Area, v.Name, v.Level, v.Class, v.Count, v.Open, v.Duplicates}
@@ -403,58 +384,19 @@ func (c *Console) getStatsCSV(w http.ResponseWriter, r *http.Request) {
 		for _, d := range []DelaySum{v.Acknowledge, v.Dispatch, v.Arrive} {
 			row = append(row, d.Count, d.Never, d.Unsure, d.P50S, d.P90S, d.TargetS, d.Judged, d.Within)
 		}
-		line(row...)
+		t.line(row...)
 	}
-	line("what", "from", "to", "area", "name", "level", "devices", "heard_s", "of_s", "available", "kept", "late", "missed")
+	t.line("what", "from", "to", "area", "name", "level", "devices", "heard_s", "of_s", "available", "kept", "late", "missed")
 	for _, a := range s.Areas {
-		line("area", a.From, a.To, a.Area, a.Name, a.Level, a.Devices, &a.HeardS, &a.OfS, a.Available, a.Kept, a.Late, a.Missed)
+		t.line("area", a.From, a.To, a.Area, a.Name, a.Level, a.Devices, &a.HeardS, &a.OfS, a.Available, a.Kept, a.Late, a.Missed)
 	}
-	line("what", "from", "to", "device", "available")
+	t.line("what", "from", "to", "device", "available")
 	for _, d := range s.Devices {
-		line("device", s.From, s.To, d.Device, d.Available)
+		t.line("device", s.From, s.To, d.Device, d.Available)
 	}
-	line("what", "from", "to", "round", "name", "kept", "late", "missed")
+	t.line("what", "from", "to", "round", "name", "kept", "late", "missed")
 	for _, n := range s.Rounds {
-		line("round", s.From, s.To, n.Round, n.Name, n.Kept, n.Late, n.Missed)
+		t.line("round", s.From, s.To, n.Round, n.Name, n.Kept, n.Late, n.Missed)
 	}
-	out.Flush()
-	header := w.Header()
-	header.Set("Content-Type", "text/csv; charset=utf-8")
-	header.Set("Content-Disposition", `attachment; filename="statistics.csv"`)
-	header.Set("Cache-Control", "no-store")
-	_, _ = w.Write(b.Bytes()) // The reader may have gone; there is nobody to tell.
-}
-
-// formulaSigns begin a formula in one spreadsheet or another: = + - @, full-width, small and
-// mathematical ones among them.
-const formulaSigns = "=+-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"
-
-// passedOver are characters before a sign that a spreadsheet may not count: white space, what
-// cannot be seen, and quotes.
-func passedOver(r rune) bool {
-	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '"'
-}
-
-// cell is a value as it stands in the table. A text that a spreadsheet would take for a
-// formula gets an apostrophe before it.
-func cell(f any) string {
-	switch v := f.(type) {
-	case string:
-		sign := strings.TrimLeftFunc(v, passedOver)
-		if first, _ := utf8.DecodeRuneInString(sign); sign != "" && strings.ContainsRune(formulaSigns, first) {
-			return "'" + v
-		}
-		return v
-	case Time:
-		if v.IsZero() {
-			return ""
-		}
-		return v.UTC().Format(timeLayout)
-	case *float64:
-		if v == nil {
-			return ""
-		}
-		return strconv.FormatFloat(*v, 'f', -1, 64)
-	}
-	return fmt.Sprint(f)
+	t.send(w, "statistics.csv")
 }
